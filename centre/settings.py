@@ -62,7 +62,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "csp",
-    "centre",
+    "centre.apps.CentreConfig",
     "allocations",
     "subsidies",
 ]
@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "centre.http.ActAddressMiddleware",
 ]
 
 ROOT_URLCONF = "centre.urls"

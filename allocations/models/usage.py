@@ -1,0 +1,250 @@
+"""Usage: what Slurm said (job runs, observations), and what it cost (run charges, the daily rollup).
+
+A run's row holds the winning observation; observations that lost or were superseded are kept beside it. Observations of
+a run are totally ordered by (finished, as of, last instant, digest), so any order of imports gives the same row.
+Between evidence and ledger stand the run charges: the seconds of one run, on one day, to one allocation. They are only
+added; a correction is a further row with the difference.
+"""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from allocations.models.allocation import Allocation, LedgerEntry
+from centre.models import Cluster, Project, User
+
+
+class UsageImport(models.Model):
+    """One export of a cluster's accounting, as it was received."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", _("Received")
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="imports", verbose_name=_("cluster"))
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.RECEIVED)
+    file_name = models.CharField(_("file"), max_length=300)
+    sha256 = models.CharField(_("SHA-256 of the file"), max_length=64, blank=True)
+    size_bytes = models.BigIntegerField(_("size (bytes)"), default=0)
+    time_zone = models.CharField(_("time zone of the file"), max_length=60)
+    as_of = models.DateTimeField(_("as of"), null=True, help_text=_("The instant at which sacct ran."))
+    as_of_was_given = models.BooleanField(_("the instant was given"), default=False)
+    warning = models.TextField(_("warning"), blank=True)
+    error = models.TextField(_("error"), blank=True)
+    read = models.BigIntegerField(_("records read"), default=0)
+    accepted = models.BigIntegerField(_("accepted"), default=0)
+    unchanged = models.BigIntegerField(_("unchanged"), default=0)
+    ignored = models.BigIntegerField(_("ignored"), default=0)
+    quarantined = models.BigIntegerField(_("quarantined"), default=0)
+    unmatched = models.BigIntegerField(_("runs without an allocation"), default=0)
+    charged_gpu_seconds = models.BigIntegerField(_("charged (GPU-seconds)"), default=0)
+    first_submit_at = models.DateTimeField(_("first submission in the file"), null=True)
+    last_instant_at = models.DateTimeField(_("last instant in the file"), null=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("by"))
+    received_at = models.DateTimeField(_("received at"))
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    class Meta:
+        verbose_name = _("usage import")
+        verbose_name_plural = _("usage imports")
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("cluster", "state", "-as_of"), name="import_of_cluster"),)
+        constraints = (
+            models.CheckConstraint(
+                name="import_state_is_known", condition=Q(state__in=("received", "running", "done", "failed"))
+            ),
+            models.CheckConstraint(
+                name="import_accounts_for_every_record",
+                condition=~Q(state="done")
+                | Q(read=models.F("accepted") + models.F("unchanged") + models.F("ignored") + models.F("quarantined")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.file_name} ({self.pk})"
+
+
+class RunContent(models.Model):
+    """What an export says of a run; the same columns on the winning row and on kept observations."""
+
+    state = models.CharField(_("state"), max_length=30)
+    exit_code = models.CharField(_("exit code"), max_length=20, blank=True)
+    account = models.CharField(_("Slurm account"), max_length=128)
+    user_name = models.CharField(_("user name on the cluster"), max_length=128, blank=True)
+    partition = models.CharField(_("partition"), max_length=128, blank=True)
+    qos = models.CharField(_("QOS"), max_length=128, blank=True)
+    eligible_at = models.DateTimeField(_("eligible at"), null=True)
+    start_at = models.DateTimeField(_("started at"), null=True)
+    end_at = models.DateTimeField(_("ended at"), null=True)
+    time_limit_minutes = models.BigIntegerField(_("time limit (minutes)"), null=True)
+    gpus = models.BigIntegerField(_("GPUs"), default=0)
+    alloc_tres = models.TextField(_("allocated resources"), blank=True)
+    node_list = models.TextField(_("nodes"), blank=True)
+    job_name = models.TextField(_("job name"), blank=True)
+    finished = models.BooleanField(_("finished"))
+    as_of = models.DateTimeField(_("as of"))
+    digest = models.CharField(_("digest of the content"), max_length=32)
+
+    class Meta:
+        abstract = True
+
+
+class JobRunQuerySet(models.QuerySet["JobRun"]):
+    def visible_to(self, user: User) -> Self:
+        """Runs that were charged to a project that the person may see."""
+        return self.filter(charges__allocation__project__in=Project.objects.visible_to(user)).distinct()
+
+    def unmatched(self) -> Self:
+        """Runs with GPU time that no allocation takes."""
+        return self.filter(unmatched_seconds__gt=0)
+
+    def unfinished(self) -> Self:
+        return self.filter(finished=False)
+
+
+class JobRun(RunContent):
+    """One run of one Slurm job; a requeue is another run."""
+
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.PROTECT, related_name="runs", verbose_name=_("cluster"), db_index=False
+    )
+    db_index = models.CharField(_("database index"), max_length=20, null=True)  # noqa: DJ001  absent is not empty
+    job_id_raw = models.BigIntegerField(_("job number"))
+    job_id = models.CharField(_("job"), max_length=80)
+    submit_at = models.DateTimeField(_("submitted at"))
+    unmatched_seconds = models.BigIntegerField(_("GPU-seconds without an allocation"), default=0)
+    first_import = models.ForeignKey(
+        UsageImport, on_delete=models.PROTECT, related_name="+", verbose_name=_("first seen in"), db_index=False
+    )
+    usage_import = models.ForeignKey(
+        UsageImport, on_delete=models.PROTECT, related_name="+", verbose_name=_("as seen in"), db_index=False
+    )
+
+    objects = JobRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("job run")
+        verbose_name_plural = _("job runs")
+        ordering = ("-submit_at", "-id")
+        indexes = (
+            models.Index(fields=("cluster", "account", "-submit_at"), name="run_of_account"),
+            models.Index(fields=("cluster",), condition=Q(finished=False), name="run_unfinished"),
+            models.Index(fields=("cluster", "account"), condition=Q(unmatched_seconds__gt=0), name="run_unmatched"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("cluster", "db_index"), name="run_is_known_by_its_database_index"),
+            models.UniqueConstraint(
+                fields=("cluster", "job_id_raw", "submit_at"), name="run_is_known_by_its_number_and_submission"
+            ),
+            models.CheckConstraint(name="run_has_no_negative_gpus", condition=Q(gpus__gte=0, unmatched_seconds__gte=0)),
+        )
+
+    def __str__(self) -> str:
+        return self.job_id
+
+
+class RunObservation(RunContent):
+    """What an import said of a run, where the run's own row says something else now."""
+
+    run = models.ForeignKey(JobRun, on_delete=models.PROTECT, related_name="observations", verbose_name=_("job run"))
+    usage_import = models.ForeignKey(
+        UsageImport, on_delete=models.PROTECT, related_name="+", verbose_name=_("seen in"), db_index=False
+    )
+
+    class Meta:
+        verbose_name = _("observation of a run")
+        verbose_name_plural = _("observations of runs")
+        ordering = ("run", "as_of", "id")
+        constraints = (
+            models.UniqueConstraint(fields=("run", "as_of", "digest"), name="an_observation_is_kept_once"),
+        )
+
+    def __str__(self) -> str:
+        return self.state
+
+
+class RunCharge(models.Model):
+    """Seconds of one run, on one accounting day, to one allocation; signed: a correction takes back."""
+
+    run = models.ForeignKey(JobRun, on_delete=models.PROTECT, related_name="charges", verbose_name=_("job run"))
+    allocation = models.ForeignKey(
+        Allocation, on_delete=models.PROTECT, related_name="run_charges", verbose_name=_("allocation"), db_index=False
+    )
+    day = models.DateField(_("accounting day"))
+    seconds = models.BigIntegerField(_("GPU-seconds"))
+    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="run_charges", verbose_name=_("entry"))
+    recorded_at = models.DateTimeField(_("recorded at"))
+
+    class Meta:
+        verbose_name = _("run charge")
+        verbose_name_plural = _("run charges")
+        ordering = ("id",)
+        indexes = (models.Index(fields=("allocation", "day"), name="run_charge_of_day"),)
+        constraints = (models.CheckConstraint(name="run_charge_moves_something", condition=~Q(seconds=0)),)
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.seconds}"
+
+
+class DailyUsage(models.Model):
+    """The rollup that pages read: GPU-seconds per allocation, accounting day and user name; sums of run charges."""
+
+    allocation = models.ForeignKey(
+        Allocation, on_delete=models.PROTECT, related_name="daily_usage", verbose_name=_("allocation"), db_index=False
+    )
+    day = models.DateField(_("accounting day"))
+    user_name = models.CharField(_("user name on the cluster"), max_length=128, blank=True)
+    seconds = models.BigIntegerField(_("GPU-seconds"))
+
+    class Meta:
+        verbose_name = _("daily usage")
+        verbose_name_plural = _("daily usage")
+        ordering = ("allocation", "day", "user_name")
+        indexes = (models.Index(fields=("day",), name="daily_usage_of_day"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("allocation", "day", "user_name"), name="daily_usage_has_one_row_per_allocation_day_and_user"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.seconds}"
+
+
+class QuarantinedRecord(models.Model):
+    """A record that could not be read: kept with its line, text and reason until staff mend it or set it aside."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        MENDED = "mended", _("Mended")
+        SET_ASIDE = "set_aside", _("Set aside")
+
+    usage_import = models.ForeignKey(
+        UsageImport, on_delete=models.PROTECT, related_name="quarantine", verbose_name=_("import")
+    )
+    line = models.BigIntegerField(_("line"))
+    text = models.TextField(_("text"))
+    reason = models.TextField(_("reason"))
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
+    resolved_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("resolved by")
+    )
+    resolved_at = models.DateTimeField(_("resolved at"), null=True, blank=True)
+    resolution = models.TextField(_("resolution"), blank=True)
+
+    class Meta:
+        verbose_name = _("quarantined record")
+        verbose_name_plural = _("quarantined records")
+        ordering = ("-usage_import", "line")
+        constraints = (
+            models.CheckConstraint(
+                name="quarantine_state_is_known", condition=Q(state__in=("waiting", "mended", "set_aside"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.line}"

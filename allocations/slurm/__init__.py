@@ -1,0 +1,1 @@
+"""Slurm, the engine that runs the jobs: reading what it recorded."""

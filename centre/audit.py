@@ -1,0 +1,79 @@
+"""The audit trail: every verb records who did what to which object, when, from where, why, and what changed."""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from centre.models import Event, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_address: ContextVar[str | None] = ContextVar("address", default=None)
+
+
+@contextmanager
+def from_address(address: str | None) -> "Iterator[None]":
+    """Acts recorded inside come from this network address (set once per request by the middleware)."""
+    token = _address.set(address)
+    try:
+        yield
+    finally:
+        _address.reset(token)
+
+
+def plain(value: Any) -> Any:
+    """A value as the trail keeps it: JSON, dates in ISO form, rows by their number and name."""
+    if isinstance(value, models.Model):
+        return f"{value} (#{value.pk})"
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def changes_between(before: "Mapping[str, Any]", after: "Mapping[str, Any]") -> dict[str, list[Any]]:
+    """`{field: [old, new]}` of what differs."""
+    return {
+        field: [plain(before.get(field)), plain(value)] for field, value in after.items() if before.get(field) != value
+    }
+
+
+def record(
+    *,
+    act: str,
+    on: models.Model,
+    by: User | None,
+    at: datetime,
+    reason: str = "",
+    changes: "Mapping[str, Any] | None" = None,
+) -> Event:
+    """Write one event; the only writer of `Event`.
+
+    `act` is the verb ("register_tenant"), `on` the object, `by` the person (None: a command of the operator), `changes`
+    what differs as `{field: [old, new]}` or other plain facts worth keeping. Call it inside the verb's transaction.
+    """
+    return Event.objects.create(
+        at=at,
+        actor=by,
+        act=act,
+        object_type=on._meta.label_lower,
+        object_id=str(on.pk),
+        object_name=str(on)[:300],
+        reason=reason,
+        changes={field: plain_deep(value) for field, value in (changes or {}).items()},
+        address=_address.get(),
+    )
+
+
+def plain_deep(value: Any) -> Any:
+    """`plain` through lists and mappings."""
+    if isinstance(value, (list, tuple)):
+        return [plain_deep(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain_deep(item) for key, item in value.items()}
+    return plain(value)

@@ -1,0 +1,25 @@
+"""What the centre itself is made of: people, tenants with their projects, machines, and what was done to them."""
+
+from centre.models.events import Event
+from centre.models.facility import Capacity, Centre, Cluster, GpuPool, ListPrice, Outage, PoolMapping, Site
+from centre.models.people import Appointment, User
+from centre.models.tenants import ClusterUser, Membership, Project, Representative, Tenant
+
+__all__ = [
+    "Appointment",
+    "Capacity",
+    "Centre",
+    "Cluster",
+    "ClusterUser",
+    "Event",
+    "GpuPool",
+    "ListPrice",
+    "Membership",
+    "Outage",
+    "PoolMapping",
+    "Project",
+    "Representative",
+    "Site",
+    "Tenant",
+    "User",
+]

@@ -1,0 +1,208 @@
+"""Tenants, the projects of their teams, and who belongs to what."""
+
+from typing import Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from centre.models.facility import Cluster
+from centre.models.names import TrilingualName
+from centre.models.people import User
+from centre.permissions import ProjectRole, sees_every_project
+
+CODE = RegexValidator(
+    r"^[a-z0-9][a-z0-9_-]*\Z", _("Use lower-case letters, digits, hyphens and underscores; begin with a letter or digit.")
+)
+
+
+class Standing(models.TextChoices):
+    """Where a tenant or a project stands; nothing is ever deleted."""
+
+    ACTIVE = "active", _("Active")
+    SUSPENDED = "suspended", _("Suspended")
+    CLOSED = "closed", _("Closed")
+
+
+class TenantCategory(models.TextChoices):
+    UNIVERSITY = "university", _("University")
+    RESEARCH_INSTITUTE = "research_institute", _("Research institute")
+    ENTERPRISE = "enterprise", _("Enterprise")
+    START_UP = "start_up", _("Start-up")
+    GOVERNMENT_DEPARTMENT = "government_department", _("Government department")
+    PUBLIC_BODY = "public_body", _("Public body")
+
+
+class TenantQuerySet(models.QuerySet["Tenant"]):
+    def visible_to(self, user: User) -> Self:
+        """Staff who work with tenants see all; a person sees those that they represent or work for."""
+        if sees_every_project(user.staff_roles):
+            return self
+        represented = Representative.objects.filter(user=user, ended_at__isnull=True)
+        joined = Membership.objects.current().filter(user=user)
+        return self.filter(Q(id__in=represented.values("tenant")) | Q(projects__in=joined.values("project"))).distinct()
+
+
+class Tenant(TrilingualName):
+    """An organisation that uses the centre."""
+
+    code = models.CharField(_("code"), max_length=40, unique=True, validators=[CODE])
+    category = models.CharField(_("category"), max_length=30, choices=TenantCategory.choices)
+    standing = models.CharField(_("standing"), max_length=20, choices=Standing.choices, default=Standing.ACTIVE)
+    registration_number = models.CharField(_("registration number"), max_length=60, blank=True)
+    is_invented = models.BooleanField(
+        _("invented for the demo"), default=False, help_text=_("Shown wherever the name is shown to the public.")
+    )
+    notes = models.TextField(_("notes"), blank=True)
+    created_at = models.DateTimeField(_("registered at"), auto_now_add=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("tenant")
+        verbose_name_plural = _("tenants")
+        ordering = ("code",)
+        constraints = (
+            models.CheckConstraint(name="tenant_category_is_known", condition=Q(category__in=TenantCategory.values)),
+            models.CheckConstraint(name="tenant_standing_is_known", condition=Q(standing__in=Standing.values)),
+        )
+
+
+class Representative(models.Model):
+    """A person who may sign for a tenant; sees all of its projects."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="representatives", verbose_name=_("tenant"))
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="representations", verbose_name=_("person"))
+    since_at = models.DateTimeField(_("since"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("representative")
+        verbose_name_plural = _("representatives")
+        ordering = ("tenant", "since_at")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "user"),
+                condition=Q(ended_at__isnull=True),
+                name="person_represents_a_tenant_once_at_a_time",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.user_id}"
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def visible_to(self, user: User) -> Self:
+        """Staff who work with tenants see all; members see theirs; a representative sees all of the tenant's."""
+        if sees_every_project(user.staff_roles):
+            return self
+        joined = Membership.objects.current().filter(user=user)
+        represented = Representative.objects.filter(user=user, ended_at__isnull=True)
+        return self.filter(Q(id__in=joined.values("project")) | Q(tenant__in=represented.values("tenant")))
+
+    def active(self) -> Self:
+        return self.filter(standing=Standing.ACTIVE)
+
+
+class Project(models.Model):
+    """A tenant's team and its work; the unit that holds allocations. Its code is its first Slurm account."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="projects", verbose_name=_("tenant"))
+    code = models.CharField(
+        _("code"),
+        max_length=40,
+        unique=True,
+        validators=[CODE],
+        help_text=_("Also the name of the project's first Slurm account."),
+    )
+    title = models.CharField(_("title"), max_length=300)
+    summary = models.TextField(_("summary"), blank=True)
+    standing = models.CharField(_("standing"), max_length=20, choices=Standing.choices, default=Standing.ACTIVE)
+    created_at = models.DateTimeField(_("registered at"), auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("project")
+        verbose_name_plural = _("projects")
+        ordering = ("code",)
+        constraints = (
+            models.CheckConstraint(name="project_standing_is_known", condition=Q(standing__in=Standing.values)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.title}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("project", args=[self.code])
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def current(self) -> Self:
+        return self.filter(ended_at__isnull=True)
+
+
+class Membership(models.Model):
+    """A person's part in a project from one instant to another; changing a role ends one row and begins the next."""
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("project"))
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("person"))
+    role = models.CharField(_("role"), max_length=20, choices=ProjectRole.choices)
+    since_at = models.DateTimeField(_("since"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+    added_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("added by")
+    )
+    ended_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("ended by")
+    )
+
+    objects = MembershipQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
+        ordering = ("project", "since_at", "id")
+        indexes = (models.Index(fields=("user", "project")),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("project", "user"),
+                condition=Q(ended_at__isnull=True),
+                name="person_is_a_member_of_a_project_once_at_a_time",
+                violation_error_message=_("This person is already a member of the project."),
+            ),
+            models.CheckConstraint(name="member_role_is_known", condition=Q(role__in=ProjectRole.values)),
+            models.CheckConstraint(
+                name="membership_ends_after_it_starts",
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("since_at")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.get_role_display())
+
+
+class ClusterUser(models.Model):
+    """Whose runs are whose: a user name on a cluster belongs to one person."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="users", verbose_name=_("cluster"))
+    name = models.CharField(_("user name on the cluster"), max_length=128)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="cluster_users", verbose_name=_("person"))
+
+    class Meta:
+        verbose_name = _("cluster user")
+        verbose_name_plural = _("cluster users")
+        ordering = ("cluster", "name")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("cluster", "name"),
+                name="cluster_user_name_belongs_to_one_person",
+                violation_error_message=_("This user name on the cluster belongs to someone else."),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,221 @@
+"""What the database itself refuses, beyond the constraints in `Meta`: declared once, for both databases.
+
+* history is written once: rows are added, never changed or removed;
+* periods of the same thing do not overlap (PostgreSQL: an exclusion constraint; SQLite: triggers of the same name);
+* two people stand behind every act that gives or takes GPU time above the centre's threshold.
+
+SQLite rebuilds a table when a migration alters it and silently drops its triggers, so the rules are installed after
+every `migrate`, and a system check (`manage.py check --database default`) compares the database with this page.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule on one table: the names of the triggers or constraints that hold it, and the SQL that makes them."""
+
+    app_label: str
+    table: str
+    name: str
+    postgres: tuple[str, ...]
+    sqlite: tuple[str, ...]
+    sqlite_names: tuple[str, ...]
+    postgres_is_constraint: bool = False
+
+
+def append_only(app_label: str, table: str) -> Rule:
+    """Rows of the table are added, never changed or removed."""
+    name = f"{table}_is_append_only"
+    message = f"{table} is append-only: record a correction instead"
+    return Rule(
+        app_label=app_label,
+        table=table,
+        name=name,
+        postgres=(
+            f"""CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation'; END $$""",
+            f"DROP TRIGGER IF EXISTS {name} ON {table}",
+            f"CREATE TRIGGER {name} BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
+            f"DROP TRIGGER IF EXISTS {name}_whole ON {table}",
+            f"CREATE TRIGGER {name}_whole BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
+        ),
+        sqlite=tuple(
+            statement
+            for act in ("update", "delete")
+            for statement in (
+                f"DROP TRIGGER IF EXISTS {name}_{act}",
+                f"CREATE TRIGGER {name}_{act} BEFORE {act.upper()} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
+            )
+        ),
+        sqlite_names=(f"{name}_update", f"{name}_delete"),
+    )
+
+
+def no_overlap(
+    app_label: str, table: str, name: str, *, same: Sequence[str], first: str, last: str, unless: str = ""
+) -> Rule:
+    """No two rows that agree in the columns `same` share a day between `first` and `last` (both included, last may be NULL).
+
+    `unless` is a condition on a row, with `{row}` in the place of its name, under which the row does not count.
+    """
+    agree = " AND ".join(f"other.{column} = NEW.{column}" for column in same)
+    counts_new = f"NOT ({unless.format(row='NEW')}) AND" if unless else ""
+    counts_other = f"AND NOT ({unless.format(row='other')})" if unless else ""
+    body = (
+        f"BEGIN SELECT RAISE(ABORT, '{name}') WHERE {counts_new} EXISTS (SELECT 1 FROM {table} other "
+        f"WHERE {agree} AND other.id IS NOT NEW.id {counts_other} "
+        f"AND other.{first} <= COALESCE(NEW.{last}, '9999-12-31') "
+        f"AND NEW.{first} <= COALESCE(other.{last}, '9999-12-31')); END"
+    )
+    equal = ", ".join(f"{column} WITH =" for column in same)
+    where = f"WHERE (NOT ({unless.format(row=table)}))" if unless else ""
+    return Rule(
+        app_label=app_label,
+        table=table,
+        name=name,
+        postgres=(
+            f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}",
+            f"ALTER TABLE {table} ADD CONSTRAINT {name} "
+            f"EXCLUDE USING gist ({equal}, daterange({first}, {last}, '[]') WITH &&) {where}",
+        ),
+        sqlite=(
+            f"DROP TRIGGER IF EXISTS {name}_insert",
+            f"CREATE TRIGGER {name}_insert BEFORE INSERT ON {table} {body}",
+            f"DROP TRIGGER IF EXISTS {name}_update",
+            f"CREATE TRIGGER {name}_update BEFORE UPDATE ON {table} {body}",
+        ),
+        sqlite_names=(f"{name}_insert", f"{name}_update"),
+        postgres_is_constraint=True,
+    )
+
+
+def refused(
+    app_label: str, table: str, name: str, *, when: str, message: str, events: Sequence[str] = ("INSERT",)
+) -> Rule:
+    """Refuse a row of which `when` (a condition on NEW, plain SQL that both databases read) holds."""
+    on = " OR ".join(events)
+    return Rule(
+        app_label=app_label,
+        table=table,
+        name=name,
+        postgres=(
+            f"""CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN IF {when} THEN RAISE EXCEPTION '{name}: {message}'
+                USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$""",
+            f"DROP TRIGGER IF EXISTS {name} ON {table}",
+            f"CREATE TRIGGER {name} BEFORE {on} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
+        ),
+        sqlite=tuple(
+            statement
+            for act in events
+            for statement in (
+                f"DROP TRIGGER IF EXISTS {name}_{act.lower()}",
+                f"CREATE TRIGGER {name}_{act.lower()} BEFORE {act} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{name}: {message}') WHERE {when}; END",
+            )
+        ),
+        sqlite_names=tuple(f"{name}_{act.lower()}" for act in events),
+    )
+
+
+# Acts that give or take hours. What usage charges and corrects is a fact, not an act. Opening balances brought in by
+# `manage.py onboard` are the one exemption; the auditor finds them by their source.
+NEEDS_TWO_PEOPLE = """
+    (NEW.kind IN ('grant', 'top_up', 'transfer', 'forfeit', 'correction', 'reversal')
+        OR (NEW.kind = 'refund' AND NEW.source_kind <> 'usage'))
+    AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard')
+    AND ABS(NEW.seconds) > COALESCE((SELECT two_person_above_seconds FROM centre_centre WHERE id = 1), 0)
+    AND (NEW.asked_by_id IS NULL OR NEW.approved_by_id IS NULL OR NEW.asked_by_id = NEW.approved_by_id)
+"""
+
+RULES: tuple[Rule, ...] = (
+    append_only("centre", "centre_event"),
+    append_only("centre", "centre_listprice"),
+    no_overlap(
+        "centre",
+        "centre_poolmapping",
+        "pool_mapping_is_unambiguous",
+        same=("cluster_id", "kind", "name"),
+        first="from_on",
+        last="until_on",
+    ),
+    append_only("allocations", "allocations_ledgerentry"),
+    append_only("allocations", "allocations_runcharge"),
+    append_only("allocations", "allocations_runobservation"),
+    no_overlap(
+        "allocations",
+        "allocations_allocation",
+        "one_allocation_covers_an_account_pool_and_day",
+        same=("pool_id", "account"),
+        first="start_on",
+        last="end_on",
+        unless="{row}.state = 'void'",
+    ),
+    refused(
+        "allocations",
+        "allocations_ledgerentry",
+        "two_people_stand_behind_an_entry",
+        when=NEEDS_TWO_PEOPLE,
+        message="someone has to ask and someone else to approve",
+    ),
+)
+
+
+def rules_of(app_label: str) -> list[Rule]:
+    return [rule for rule in RULES if rule.app_label == app_label]
+
+
+def install(connection: BaseDatabaseWrapper, rules: Iterable[Rule]) -> None:
+    """Make these rules hold in the database; safe to repeat."""
+    with connection.cursor() as cursor:
+        present = set(connection.introspection.table_names(cursor))
+        for rule in rules:
+            if rule.table in present:
+                for statement in rule.postgres if connection.vendor == "postgresql" else rule.sqlite:
+                    cursor.execute(statement)
+
+
+def install_after_migrate(sender: AppConfig, using: str, **_kwargs: Any) -> None:
+    install(connections[using], rules_of(sender.label))
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    """The names of declared rules that the database does not hold, or holds switched off."""
+    with connection.cursor() as cursor:
+        present = set(connection.introspection.table_names(cursor))
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' "
+                "UNION SELECT conname FROM pg_constraint WHERE contype = 'x'"
+            )
+        else:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        found = {name for (name,) in cursor.fetchall()}
+    lacking: list[str] = []
+    for rule in RULES:
+        names = (rule.name,) if connection.vendor == "postgresql" else rule.sqlite_names
+        if rule.table in present:
+            lacking += [name for name in names if name not in found]
+    return lacking
+
+
+def check_installed(databases: Sequence[str] | None, **_kwargs: Any) -> list[CheckMessage]:
+    """System check: every declared rule stands in the database."""
+    return [
+        Error(
+            f"The rule “{name}” is missing from the database “{using}”.",
+            hint="Run “manage.py migrate”; it installs the rules anew.",
+            id="centre.E001",
+        )
+        for using in databases or ()
+        for name in missing(connections[using])
+    ]
