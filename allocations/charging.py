@@ -43,7 +43,7 @@ def billable_span(
     """
     if pending or start is None:
         return None
-    begin = start if start > submit else submit
+    begin = max(submit, start)
     until = as_of if end is None else end
     return (begin, until) if until > begin else None
 
@@ -59,7 +59,7 @@ def split_by_day(begin: int, until: int, zone: ZoneInfo) -> list[tuple[date, int
     shares = []
     while begin < until:
         day, midnight = _day_at(begin // _QUARTER, zone) or _exact_day(begin, zone)
-        stop = midnight if midnight < until else until
+        stop = min(until, midnight)
         shares.append((day, stop - begin))
         begin = stop
     return shares

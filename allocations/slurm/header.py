@@ -15,25 +15,29 @@ WANTED: Final = (
 )
 # what a person can write into a job; a constraint holds "|" when it says "or"
 FREE_TEXT: Final = frozenset(
-    "AdminComment Comment Constraints Container Extra JobName Licenses StdErr StdIn StdOut "
-    "SubmitLine SystemComment WCKey WorkDir".split()
+    (
+        *("AdminComment", "Comment", "Constraints", "Container", "Extra", "JobName", "Licenses"),
+        *("StdErr", "StdIn", "StdOut", "SubmitLine", "SystemComment", "WCKey", "WorkDir"),
+    )
 )
 _KNOWN: Final = frozenset(
-    (*NEEDED, *WANTED, *FREE_TEXT)
-    + tuple(
-        "AllocCPUS AllocNodes AssocID AveCPU AveCPUFreq AveDiskRead AveDiskWrite AvePages AveRSS "
-        "AveVMSize BlockID ConsumedEnergy ConsumedEnergyRaw CPUTime CPUTimeRAW DerivedExitCode "
-        "Elapsed ElapsedRaw FailedNode Flags GID Group Layout MaxDiskRead MaxDiskReadNode "
-        "MaxDiskReadTask MaxDiskWrite MaxDiskWriteNode MaxDiskWriteTask MaxPages MaxPagesNode "
-        "MaxPagesTask MaxRSS MaxRSSNode MaxRSSTask MaxVMSize MaxVMSizeNode MaxVMSizeTask McsLabel "
-        "MinCPU MinCPUNode MinCPUTask NCPUS NNodes NTasks Planned PlannedCPU PlannedCPURAW Priority "
-        "QOSRAW QOSREQ Reason ReqCPUFreq ReqCPUFreqGov ReqCPUFreqMax ReqCPUFreqMin ReqCPUS ReqMem "
-        "ReqNodes ReqReservation ReqTRES Reservation ReservationId Reserved ResvCPU ResvCPURAW "
-        "Restarts SLUID SegmentSize Suspended SystemCPU Timelimit TotalCPU TRESUsageInAve "
-        "TRESUsageInMax TRESUsageInMaxNode TRESUsageInMaxTask TRESUsageInMin TRESUsageInMinNode "
-        "TRESUsageInMinTask TRESUsageInTot TRESUsageOutAve TRESUsageOutMax TRESUsageOutMaxNode "
-        "TRESUsageOutMaxTask TRESUsageOutMin TRESUsageOutMinNode TRESUsageOutMinTask "
-        "TRESUsageOutTot UID UserCPU".split()
+    (
+        *(*NEEDED, *WANTED, *FREE_TEXT),
+        *("AllocCPUS", "AllocNodes", "AssocID", "AveCPU", "AveCPUFreq", "AveDiskRead", "AveDiskWrite"),
+        *("AvePages", "AveRSS", "AveVMSize", "BlockID", "ConsumedEnergy", "ConsumedEnergyRaw", "CPUTime"),
+        *("CPUTimeRAW", "DerivedExitCode", "Elapsed", "ElapsedRaw", "FailedNode", "Flags", "GID", "Group"),
+        *("Layout", "MaxDiskRead", "MaxDiskReadNode", "MaxDiskReadTask", "MaxDiskWrite", "MaxDiskWriteNode"),
+        *("MaxDiskWriteTask", "MaxPages", "MaxPagesNode", "MaxPagesTask", "MaxRSS", "MaxRSSNode"),
+        *("MaxRSSTask", "MaxVMSize", "MaxVMSizeNode", "MaxVMSizeTask", "McsLabel", "MinCPU", "MinCPUNode"),
+        *("MinCPUTask", "NCPUS", "NNodes", "NTasks", "Planned", "PlannedCPU", "PlannedCPURAW", "Priority"),
+        *("QOSRAW", "QOSREQ", "Reason", "ReqCPUFreq", "ReqCPUFreqGov", "ReqCPUFreqMax", "ReqCPUFreqMin"),
+        *("ReqCPUS", "ReqMem", "ReqNodes", "ReqReservation", "ReqTRES", "Reservation", "ReservationId"),
+        *("Reserved", "ResvCPU", "ResvCPURAW", "Restarts", "SLUID", "SegmentSize", "Suspended", "SystemCPU"),
+        *("Timelimit", "TotalCPU", "TRESUsageInAve", "TRESUsageInMax", "TRESUsageInMaxNode"),
+        *("TRESUsageInMaxTask", "TRESUsageInMin", "TRESUsageInMinNode", "TRESUsageInMinTask"),
+        *("TRESUsageInTot", "TRESUsageOutAve", "TRESUsageOutMax", "TRESUsageOutMaxNode"),
+        *("TRESUsageOutMaxTask", "TRESUsageOutMin", "TRESUsageOutMinNode", "TRESUsageOutMinTask"),
+        *("TRESUsageOutTot", "UID", "UserCPU"),
     )
 )
 _LONGEST_DELIMITER: Final = 256
@@ -41,7 +45,7 @@ _SAFE_LENGTH: Final = 16
 _SAFE_VARIETY: Final = 6
 
 
-class UnreadableExport(Exception):
+class UnreadableExport(Exception):  # noqa: N818 - named after what went wrong
     """The file cannot be read at all; the message says what it lacks and what to do."""
 
 
@@ -84,9 +88,7 @@ def read_header(text: str) -> Header:
         )
     fields = tuple(text.split(delimiter))
     if not fields[-1]:
-        raise UnreadableExport(
-            _("The lines end with a delimiter. Export with sacct -P (--parsable2) in place of -p.")
-        )
+        raise UnreadableExport(_("The lines end with a delimiter. Export with sacct -P (--parsable2) in place of -p."))
     lacking = [name for name in NEEDED if name not in fields]
     if lacking:
         raise UnreadableExport(

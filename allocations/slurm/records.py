@@ -4,19 +4,19 @@ The digest covers everything that is kept, in one spelling: exports that differ
 in delimiter, field order, time format or time zone give the same one.
 """
 
+import re
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
 from functools import partial
 from hashlib import blake2b
 from operator import itemgetter
-import re
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext_noop
 
 from allocations.charging import gpu_parts
-from allocations.slurm.header import FREE_TEXT, Header
+from allocations.slurm.header import NEEDED, Header
+from allocations.slurm.instants import Instants
 
 TOO_FEW_FIELDS: Final = gettext_noop("The line has fewer fields than the header names.")
 TOO_MANY_FIELDS: Final = gettext_noop("The line has more fields than the header names.")
@@ -27,9 +27,7 @@ OTHER_EXPORT: Final = gettext_noop(
 BAD_CHARACTERS: Final = gettext_noop("A needed field holds NUL or bytes that are not UTF-8.")
 BAD_JOB_ID: Final = gettext_noop("The raw job id is not a whole number.")
 BAD_DB_INDEX: Final = gettext_noop("The database index is not a whole number.")
-BAD_TIME: Final = gettext_noop("Submit, Start or End is not a time that can be read.")
 NO_SUBMIT: Final = gettext_noop("The submit time is missing.")
-ABSURD_TIME: Final = gettext_noop("Submit, Start or End lies before the year 2000 or after 2199.")
 ENDS_BEFORE_START: Final = gettext_noop("The run ends before it starts.")
 NO_ACCOUNT: Final = gettext_noop("The account is empty.")
 NO_STATE: Final = gettext_noop("The state is empty.")
@@ -37,29 +35,30 @@ TOO_LONG: Final = gettext_noop("The account, user, partition, state or AllocTRES
 OTHER_CLUSTER: Final = gettext_noop("The record belongs to another cluster.")
 
 LONGEST_NAME: Final = 128
+LONGEST_STATE: Final = 64
 LONGEST_JOB_NAME: Final = 1_000
-_LONGEST_TRES: Final = 4_000
+LONGEST_TRES: Final = 4_000
 _LONGEST_RAW: Final = 10_000
-_LARGEST_JOB_ID_DIGITS: Final = 18
-_LARGEST_LIMIT_DIGITS: Final = 9
-_LARGEST_DB_INDEX_DIGITS: Final = 20
-_EARLIEST: Final = 946_684_800  # 2000-01-01T00:00:00Z
-_LATEST: Final = 7_258_118_400  # 2200-01-01T00:00:00Z
-_CACHED: Final = 20_000
+_LONGEST_NODE_LIST: Final = 1_000
+_LONGEST_EXIT_CODE: Final = 32
+_LONGEST_JOB_ID: Final = 18
+_LONGEST_LIMIT: Final = 9
+_LONGEST_DB_INDEX: Final = 20
+_REMEMBERED: Final = 20_000
 
 _ACTIVE: Final = frozenset(
-    "PENDING RUNNING SUSPENDED CONFIGURING COMPLETING STOPPED SIGNALING STAGE_OUT SPECIAL_EXIT "
-    "REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD".split()
+    (
+        *("PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "STOPPED", "SIGNALING"),
+        *("STAGE_OUT", "SPECIAL_EXIT", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD"),
+    )
 )
-_WAITING: Final = frozenset("SPECIAL_EXIT REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD".split())
-_NOT_YET: Final = frozenset(("", "Unknown", "None"))
+_WAITING: Final = frozenset(("PENDING", "SPECIAL_EXIT", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD"))
 _DAMAGE: Final = re.compile("[\0\ud800-\udfff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 _COLUMNS: Final = (
-    *("JobIDRaw", "Account", "State", "Submit", "Start", "End", "AllocTRES", "Partition"),
-    *("JobID", "DBIndex", "User", "QOS", "ExitCode", "Eligible", "TimelimitRaw", "NodeList", "Cluster"),
-    "JobName",
+    *("JobIDRaw", "Account", "State", "Submit", "Start", "End", "AllocTRES", "Partition", "User"),
+    *("JobID", "DBIndex", "QOS", "ExitCode", "Eligible", "TimelimitRaw", "NodeList", "Cluster", "JobName"),
 )
 
 
@@ -113,8 +112,13 @@ Row = Record | BadRecord | Ignored
 _new_record: Callable[[tuple[object, ...]], Record] = partial(tuple.__new__, Record)
 
 
+def bad(line: int, text: str, reason: str) -> BadRecord:
+    """A bad record with its text made storable."""
+    return BadRecord(line, clean(text[:_LONGEST_RAW]), reason)
+
+
 class RecordReader:
-    """Turns the fields of one record into a row, and remembers the latest instant it saw."""
+    """Turns the parts of one record into a row, and remembers the latest instant it saw."""
 
     def __init__(self, header: Header, *, zone: ZoneInfo, cluster: str) -> None:
         # with a guessable delimiter nothing right of free text can be told apart
@@ -124,48 +128,177 @@ class RecordReader:
             places["JobName"] = header.first_free
         # an absent column is read from an empty part put behind the others
         self._pick = itemgetter(*(places.get(name, header.full) for name in _COLUMNS))
-        self._name_side = _name_side(header)
-        self._delimiter = header.delimiter
-        self._header_text = header.text
+        self._name_in = _name_finder(header)
         self._has_cluster = "Cluster" in places
         self._cluster = cluster
-        self._days = _Days(zone)
-        self._clock = _Clock()
-        self._instant = partial(_instant, zone=zone)
+        self._header = header
+        self._instants = Instants(zone)
         self._states: dict[str, tuple[str, bool, bool]] = {}
-        self._gpus: dict[str, int] = {"": 0}
-        self._names: set[tuple[str, str, str]] = set()
+        self._gpus: dict[str, int] = {}
+        self._short_names: set[tuple[str, str, str]] = set()
+        # how many delimiters the text right of the first free-text column has at least
+        self._text_at = header.first_free
+        self._text_delimiters = 0 if header.exact else len(header.fields) - 1 - header.first_free
         self.latest = 0
+        self.misled = False
+        """Set after the header of another export: no record fits our columns until ours comes again."""
         self.damaged = False
         """Set once the file showed NUL or bytes that are not UTF-8: look closer from there on."""
 
-    def read(self, line: int, parts: list[str]) -> Row:
+    # one function, because a call costs more than most of these lines and a million records pass
+    def read(self, line: int, parts: list[str]) -> Row:  # noqa: PLR0911, PLR0912
         """The row of the parts of one whole record."""
         parts.append("")
         picked = self._pick(parts)
-        parts.pop()
-        (raw, account, state_text, submit_text, start_text, end_text, tres, partition) = picked[:8]
-        (job_id, db_text, user, qos, exit_code, eligible_text, limit, nodes, cluster, name) = picked[8:]
-
-        if not (raw.isdecimal() and raw.isascii() and len(raw) <= _LARGEST_JOB_ID_DIGITS):
-            return self._no_run(line, parts, raw)
-        if "." in job_id:
-            return Ignored(line)
+        raw, account, state_text, submit_text, start_text, end_text, tres, partition, user = picked[:9]
+        job_id, db_index, qos, exit_code, eligible_text, limit, nodes, cluster, name = picked[9:]
+        if not (raw.isdecimal() and raw.isascii() and 0 < len(raw) <= _LONGEST_JOB_ID) or "." in job_id:
+            return self._no_run(line, parts, raw, job_id)
+        if self.misled:
+            return self._bad(line, parts, OTHER_EXPORT)
+        if self._text_delimiters and self.lacks_text(parts):
+            return self._bad(line, parts, TOO_FEW_FIELDS)
         if self.damaged:
-            if _DAMAGE.search("".join(picked[:8])):
+            if _DAMAGE.search("\n".join(picked[:8])):
                 return self._bad(line, parts, BAD_CHARACTERS)
-            job_id, db_text, user, qos, exit_code, nodes, cluster, name = map(
-                _clean, (job_id, db_text, user, qos, exit_code, nodes, cluster, name)
+            user, job_id, db_index, qos, exit_code, nodes, cluster, name = map(
+                clean, (user, job_id, db_index, qos, exit_code, nodes, cluster, name)
             )
         if cluster != self._cluster and self._has_cluster:
             return self._bad(line, parts, OTHER_CLUSTER)
-
-        # ------- times: a day and a clock reading are looked up, anything else is worked out
-        days, clock = self._days, self._clock
+        instants = self._instants
         try:
-            if submit_text.isdecimal():
-                submit: int | None = self._instant(submit_text)
-            else:
-                submit = days[submit_text[:11]] + clock[submit_text[11:]]
-        except KeyError:
-            submit = self._instant(submit_text)
+            submit, start, end = instants[submit_text], instants[start_text], instants[end_text]
+            gpus = self._gpus.get(tres)
+            if gpus is None:
+                gpus = self._counted(tres)
+            known = self._states.get(state_text)
+            state, active, waiting = known if known is not None else self._understood(state_text)
+            if (account, user, partition) not in self._short_names:
+                self._check_names(account, user, partition)
+        except ValueError as refused:
+            return self._bad(line, parts, str(refused))
+        if submit is None:
+            return self._bad(line, parts, NO_SUBMIT)
+        if end is not None and start is not None and end < start and tres:
+            return self._bad(line, parts, ENDS_BEFORE_START)
+        try:
+            eligible = instants[eligible_text]
+        except ValueError:  # nothing hangs on it
+            eligible = None
+        if db_index and not (db_index.isdecimal() and db_index.isascii() and len(db_index) <= _LONGEST_DB_INDEX):
+            return self._bad(line, parts, BAD_DB_INDEX)
+        index = db_index.lstrip("0") or None
+        plain_limit = limit.isdecimal() and limit.isascii() and len(limit) <= _LONGEST_LIMIT
+        minutes = int(limit) if plain_limit else None
+        number = int(raw)
+
+        if self._name_in is not None:
+            name = self._name_in(name)
+        if len(name) > LONGEST_JOB_NAME or name[-1:] == "\n":
+            name = _capped(name.rstrip("\n"), LONGEST_JOB_NAME)
+        if len(nodes) > _LONGEST_NODE_LIST or len(job_id) + len(qos) + len(exit_code) > LONGEST_NAME:
+            nodes, job_id = _capped(nodes, _LONGEST_NODE_LIST), _capped(job_id, LONGEST_NAME)
+            qos, exit_code = _capped(qos, LONGEST_NAME), _capped(exit_code, _LONGEST_EXIT_CODE)
+
+        last = end if end is not None else start
+        if last is None or last < submit:
+            last = submit
+        if start is not None and start > last:
+            last = start
+        self.latest = max(self.latest, last)
+
+        content = (
+            f"{index}\0{number}\0{job_id}\0{account}\0{user}\0{partition}\0{qos}\0{state}\0{exit_code}\0"
+            f"{submit}\0{eligible}\0{start}\0{end}\0{minutes}\0{tres}\0{nodes}\0{name}"
+        )
+        return _new_record(
+            (
+                *(line, index, number, job_id, account, user, partition, qos, state, exit_code),
+                *(submit, eligible, start, end, minutes, tres, gpus, nodes, name),
+                end is not None and not active,
+                waiting and (state == "PENDING" or start is None),
+                blake2b(content.encode(), digest_size=16).hexdigest(),
+            )
+        )
+
+    def lacks_text(self, parts: list[str]) -> bool:
+        """Whether the text of a record has fewer columns than the header names."""
+        return parts[self._text_at : self._text_at + 1] != [] and (
+            parts[self._text_at].count(self._header.delimiter) < self._text_delimiters
+        )
+
+    def _no_run(self, line: int, parts: list[str], raw: str, job_id: str) -> Row:
+        """A step or a repeated header; anything else without a job id is bad."""
+        job, dot, step = raw.partition(".")
+        if "." in job_id or (dot and job.isdecimal() and step):
+            return Ignored(line)
+        text = self._header.delimiter.join(parts[:-1])
+        if text.removeprefix("\ufeff") == self._header.text:
+            self.misled = False
+            return Ignored(line)
+        if set(NEEDED) <= set(text.split(self._header.delimiter)):
+            self.misled = True
+        if self.misled:
+            return self._bad(line, parts, OTHER_EXPORT)
+        return self._bad(line, parts, BAD_JOB_ID)
+
+    def _bad(self, line: int, parts: list[str], reason: str) -> BadRecord:
+        return bad(line, self._header.delimiter.join(parts[:-1]), reason)
+
+    def _counted(self, tres: str) -> int:
+        """The GPUs of an AllocTRES text; ValueError with a sentence."""
+        if len(tres) > LONGEST_TRES:
+            raise ValueError(TOO_LONG)
+        if len(self._gpus) >= _REMEMBERED:
+            self._gpus.clear()
+        gpus = self._gpus[tres] = sum(number for _kind, number in gpu_parts(tres))
+        return gpus
+
+    def _understood(self, text: str) -> tuple[str, bool, bool]:
+        """The state's first word, whether the job is still on its way, and whether it waits."""
+        words = text.split()
+        if not words:
+            raise ValueError(NO_STATE)
+        state = words[0].upper()
+        if len(state) > LONGEST_STATE:
+            raise ValueError(TOO_LONG)
+        if len(self._states) >= _REMEMBERED:
+            self._states.clear()
+        known = self._states[text] = (state, state in _ACTIVE, state in _WAITING)
+        return known
+
+    def _check_names(self, account: str, user: str, partition: str) -> None:
+        """ValueError with a sentence when a name is missing or longer than the books hold."""
+        if not account.strip():
+            raise ValueError(NO_ACCOUNT)
+        if max(len(account), len(user), len(partition)) > LONGEST_NAME:
+            raise ValueError(TOO_LONG)
+        if len(self._short_names) >= _REMEMBERED:
+            self._short_names.clear()
+        self._short_names.add((account, user, partition))
+
+
+def _name_finder(header: Header) -> Callable[[str], str] | None:
+    """How the job's name is found in the text right of the first free-text column.
+
+    None when the column is the name. Where other free text stands beside it, a
+    name that holds the delimiter loses what is on the other side of it.
+    """
+    free = header.fields[header.first_free :]
+    if header.exact or free == ("JobName",):
+        return None
+    if free[-1] == "JobName":
+        return lambda text: text.rpartition(header.delimiter)[2]
+    if free[0] == "JobName":
+        return lambda text: text.partition(header.delimiter)[0]
+    return lambda text: ""
+
+
+def clean(text: str) -> str:
+    """Text that a database holds: NUL as its picture, damaged bytes as the replacement character."""
+    return _SURROGATE.sub("\ufffd", text.replace("\0", "\u2400"))
+
+
+def _capped(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\u2026"
