@@ -71,8 +71,12 @@ class UsageImport(models.Model):
 class RunContent(models.Model):
     """What an export says of a run; the same columns on the winning row and on kept observations."""
 
-    state = models.CharField(_("state"), max_length=30)
-    exit_code = models.CharField(_("exit code"), max_length=20, blank=True)
+    db_index = models.CharField(_("database index"), max_length=20, null=True)  # noqa: DJ001  absent is not empty
+    job_id_raw = models.BigIntegerField(_("job number"))
+    job_id = models.CharField(_("job"), max_length=200)
+    submit_at = models.DateTimeField(_("submitted at"))
+    state = models.CharField(_("state"), max_length=64)
+    exit_code = models.CharField(_("exit code"), max_length=32, blank=True)
     account = models.CharField(_("Slurm account"), max_length=128)
     user_name = models.CharField(_("user name on the cluster"), max_length=128, blank=True)
     partition = models.CharField(_("partition"), max_length=128, blank=True)
@@ -112,10 +116,6 @@ class JobRun(RunContent):
     cluster = models.ForeignKey(
         Cluster, on_delete=models.PROTECT, related_name="runs", verbose_name=_("cluster"), db_index=False
     )
-    db_index = models.CharField(_("database index"), max_length=20, null=True)  # noqa: DJ001  absent is not empty
-    job_id_raw = models.BigIntegerField(_("job number"))
-    job_id = models.CharField(_("job"), max_length=80)
-    submit_at = models.DateTimeField(_("submitted at"))
     unmatched_seconds = models.BigIntegerField(_("GPU-seconds without an allocation"), default=0)
     first_import = models.ForeignKey(
         UsageImport, on_delete=models.PROTECT, related_name="+", verbose_name=_("first seen in"), db_index=False
