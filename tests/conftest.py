@@ -1,0 +1,108 @@
+"""What every test stands on: an environment of its own, never the developer's database, files or letters.
+
+The environment is set before Django reads its settings, which is why it happens here at import, at the top.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="portal-tests."))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+
+if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+    os.environ["DATABASE_URL"] = f"sqlite:///{SCRATCH / 'portal.sqlite3'}"
+os.environ.update(
+    DJANGO_SETTINGS_MODULE="centre.settings",
+    SECRET_KEY="only-for-tests-" + "x" * 50,
+    VAR_DIR=str(SCRATCH),
+    HTTPS="false",
+    DEBUG="false",
+    ALLOWED_HOSTS="testserver,127.0.0.1,localhost",
+    CACHE_URL="locmemcache://",
+)
+
+import random  # noqa: E402 - after the environment, like all that follows
+from collections.abc import Iterator  # noqa: E402
+
+import django  # noqa: E402
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.core.cache import cache  # noqa: E402
+from hypothesis.database import DirectoryBasedExampleDatabase  # noqa: E402
+from pytest_django import DjangoDbBlocker  # noqa: E402
+
+from tests.databases import own_copy  # noqa: E402
+
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the slow ones are Django's to test
+django.setup()
+
+TESTS = Path(__file__).resolve().parent
+MARKED_FOLDERS = {TESTS / "browser": "browser", TESTS / "postgres": "postgres"}
+ON_POSTGRES = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+
+hypothesis.settings.register_profile(
+    "quick",
+    deadline=None,
+    max_examples=50,
+    print_blob=True,
+    database=DirectoryBasedExampleDatabase(TESTS.parent / ".cache" / "hypothesis"),
+)
+hypothesis.settings.register_profile("nightly", hypothesis.settings.get_profile("quick"), max_examples=5_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed of this run's property tests, unless `--hypothesis-seed` gives one, so that it can be printed."""
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    database = "PostgreSQL" if ON_POSTGRES else "SQLite"
+    return [f"database: {database}", f"repeat property tests with: --hypothesis-seed={config.option.hypothesis_seed}"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their folder; leave out, counted as deselected, those that need PostgreSQL when this is not it."""
+    for item in items:
+        for folder, mark in MARKED_FOLDERS.items():
+            if folder in item.path.parents:
+                item.add_marker(mark)
+    if not ON_POSTGRES:
+        elsewhere = [item for item in items if item.get_closest_marker("postgres")]
+        if elsewhere:
+            config.hook.pytest_deselected(items=elsewhere)
+            items[:] = [item for item in items if not item.get_closest_marker("postgres")]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Give each process of each run a test database of its own name; on SQLite a file, so that it can be copied."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:8]
+    name = f"test_portal_{run}_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    settings.DATABASES["default"].setdefault("TEST", {})
+    settings.DATABASES["default"]["TEST"]["NAME"] = name if ON_POSTGRES else str(SCRATCH / f"{name}.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    """No rate limit or cached figure outlives its test."""
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A database of this test's own, where commits are real and threads and servers see them.
+
+    It is a copy of the migrated test database and is dropped afterwards: nothing is flushed, so no append-only trigger
+    ever has to be switched off. Use it instead of `db`, never beside it.
+    """
+    with django_db_blocker.unblock(), own_copy():
+        yield
