@@ -1,7 +1,7 @@
 """Reads the times of a sacct export into epoch seconds, fast.
 
-A year of job runs has few days, few clock readings, and many times that occur
-more than once: each is worked out once and then looked up.
+A year of job runs has few days, and a day few clock readings: each of them is
+worked out once and then looked up.
 """
 
 from datetime import date, datetime, timedelta
@@ -13,39 +13,38 @@ from django.utils.translation import gettext_noop
 BAD_TIME: Final = gettext_noop("Submit, Start or End is not a time that can be read.")
 ABSURD_TIME: Final = gettext_noop("Submit, Start or End lies before the year 2000 or after 2199.")
 
+NOT_YET: Final = frozenset(("Unknown", "None", ""))
+"""What sacct prints where there is no time."""
+
 _EARLIEST: Final = 946_684_800  # 2000-01-01T00:00:00Z
 _LATEST: Final = 7_258_118_400  # 2200-01-01T00:00:00Z
-_REMEMBERED: Final = 50_000
 
 
-class Instants(dict[str, int | None]):
-    """`instants[text]`: epoch seconds, or None for "Unknown", "None" and nothing.
+class Instants:
+    """Texts to epoch seconds, None for "Unknown", "None" and nothing.
 
     Reads epoch seconds, ISO times with an offset, and ISO times without one,
-    which are in `zone`. Raises ValueError with a sentence.
+    which are in `zone`. `days` and `clock` are open to a caller in a hurry.
     """
 
     def __init__(self, zone: ZoneInfo) -> None:
-        super().__init__()
         self._zone = zone
-        self._days = _Days(zone)
-        self._clock = _Clock()
+        self.days = Days(zone)
+        self.clock = Clock()
 
-    def __missing__(self, text: str) -> int | None:
+    def read(self, text: str) -> int | None:
+        """The instant of a text; ValueError with a sentence when it is none."""
         if text.isdecimal() and text.isascii() and len(text) <= len(str(_LATEST)):
             instant = int(text)
-        elif text in ("", "Unknown", "None"):
+        elif text in NOT_YET:
             return None
         else:
             try:
-                instant = self._days[text[:11]] + self._clock[text[11:]]
+                instant = self.days[text[:11]] + self.clock[text[11:]]
             except KeyError:
                 instant = self._worked_out(text)
         if not _EARLIEST <= instant < _LATEST:
             raise ValueError(ABSURD_TIME)
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[text] = instant
         return instant
 
     def _worked_out(self, text: str) -> int:
@@ -59,7 +58,7 @@ class Instants(dict[str, int | None]):
             raise ValueError(BAD_TIME) from None
 
 
-class _Days(dict[str, int]):
+class Days(dict[str, int]):
     """`days["2026-11-23T"]`: the epoch seconds of its midnight; KeyError when the clocks change on it."""
 
     def __init__(self, zone: ZoneInfo) -> None:
@@ -73,14 +72,15 @@ class _Days(dict[str, int]):
             noon, end = begin.replace(hour=12), begin + timedelta(days=1)
         except (ValueError, OverflowError):
             raise KeyError(text) from None
-        steady = begin.utcoffset() == noon.utcoffset() == end.utcoffset()
+        # the first and last days are left out: in some zones they reach beyond the bounds
+        steady = 2000 < day.year < 2199 and begin.utcoffset() == noon.utcoffset() == end.utcoffset()
         if text[10:] not in ("T", " ") or text[4] != "-" or not steady:
             raise KeyError(text)
         midnight = self[text] = int(begin.timestamp())
         return midnight
 
 
-class _Clock(dict[str, int]):
+class Clock(dict[str, int]):
     """`clock["13:05:09"]`: seconds since midnight; KeyError for anything else."""
 
     def __missing__(self, text: str) -> int:

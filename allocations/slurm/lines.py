@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import BinaryIO, Final, NamedTuple, cast
 
-_BATCH_BYTES: Final = 1 << 20
-_BATCH_LINES: Final = 4096
+_BATCH_BYTES: Final = 1 << 17
+_BATCH_LINES: Final = 512
 _LINE_KEPT: Final = 1 << 20
 """Bytes of one line that are held; the rest of a longer one is dropped."""
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from allocations.charging import gpu_parts
 from allocations.slurm.header import NEEDED, Header
-from allocations.slurm.instants import Instants
+from allocations.slurm.instants import NOT_YET, Instants
 
 TOO_FEW_FIELDS: Final = gettext_noop("The line has fewer fields than the header names.")
 TOO_MANY_FIELDS: Final = gettext_noop("The line has more fields than the header names.")
@@ -132,7 +132,8 @@ class RecordReader:
         self._has_cluster = "Cluster" in places
         self._cluster = cluster
         self._header = header
-        self._instants = Instants(zone)
+        instants = Instants(zone)
+        self._instant, self._days, self._clock = instants.read, instants.days, instants.clock
         self._states: dict[str, tuple[str, bool, bool]] = {}
         self._gpus: dict[str, int] = {}
         self._short_names: set[tuple[str, str, str]] = set()
@@ -146,13 +147,13 @@ class RecordReader:
         """Set once the file showed NUL or bytes that are not UTF-8: look closer from there on."""
 
     # one function, because a call costs more than most of these lines and a million records pass
-    def read(self, line: int, parts: list[str]) -> Row:  # noqa: PLR0911, PLR0912
+    def read(self, line: int, parts: list[str]) -> Row:  # noqa: PLR0911, PLR0912, PLR0915
         """The row of the parts of one whole record."""
         parts.append("")
         picked = self._pick(parts)
         raw, account, state_text, submit_text, start_text, end_text, tres, partition, user = picked[:9]
         job_id, db_index, qos, exit_code, eligible_text, limit, nodes, cluster, name = picked[9:]
-        if not (raw.isdecimal() and raw.isascii() and 0 < len(raw) <= _LONGEST_JOB_ID) or "." in job_id:
+        if not (raw.isdecimal() and raw.isascii() and raw[0] != "0" and len(raw) <= _LONGEST_JOB_ID) or "." in job_id:
             return self._no_run(line, parts, raw, job_id)
         if self.misled:
             return self._bad(line, parts, OTHER_EXPORT)
@@ -166,9 +167,20 @@ class RecordReader:
             )
         if cluster != self._cluster and self._has_cluster:
             return self._bad(line, parts, OTHER_CLUSTER)
-        instants = self._instants
+        days, clock, instant = self._days, self._clock, self._instant
         try:
-            submit, start, end = instants[submit_text], instants[start_text], instants[end_text]
+            submit: int | None
+            start: int | None
+            end: int | None
+            if submit_text.isdecimal() or end_text in NOT_YET:
+                submit, start, end = instant(submit_text), instant(start_text), instant(end_text)
+            else:
+                try:
+                    submit = days[submit_text[:11]] + clock[submit_text[11:]]
+                    start = days[start_text[:11]] + clock[start_text[11:]]
+                    end = days[end_text[:11]] + clock[end_text[11:]]
+                except KeyError:
+                    submit, start, end = instant(submit_text), instant(start_text), instant(end_text)
             gpus = self._gpus.get(tres)
             if gpus is None:
                 gpus = self._counted(tres)
@@ -182,17 +194,18 @@ class RecordReader:
             return self._bad(line, parts, NO_SUBMIT)
         if end is not None and start is not None and end < start and tres:
             return self._bad(line, parts, ENDS_BEFORE_START)
-        try:
-            eligible = instants[eligible_text]
-        except ValueError:  # nothing hangs on it
-            eligible = None
+        if eligible_text == submit_text:
+            eligible: int | None = submit
+        else:
+            try:
+                eligible = instant(eligible_text)
+            except ValueError:  # nothing hangs on it
+                eligible = None
         if db_index and not (db_index.isdecimal() and db_index.isascii() and len(db_index) <= _LONGEST_DB_INDEX):
             return self._bad(line, parts, BAD_DB_INDEX)
-        index = db_index.lstrip("0") or None
+        index = db_index.lstrip("0")
         plain_limit = limit.isdecimal() and limit.isascii() and len(limit) <= _LONGEST_LIMIT
         minutes = int(limit) if plain_limit else None
-        number = int(raw)
-
         if self._name_in is not None:
             name = self._name_in(name)
         if len(name) > LONGEST_JOB_NAME or name[-1:] == "\n":
@@ -208,17 +221,15 @@ class RecordReader:
             last = start
         self.latest = max(self.latest, last)
 
-        content = (
-            f"{index}\0{number}\0{job_id}\0{account}\0{user}\0{partition}\0{qos}\0{state}\0{exit_code}\0"
-            f"{submit}\0{eligible}\0{start}\0{end}\0{minutes}\0{tres}\0{nodes}\0{name}"
-        )
+        times = f"{submit}\0{eligible}\0{start}\0{end}\0{minutes}"
+        columns = (index, raw, job_id, account, user, partition, qos, state, exit_code, times, tres, nodes, name)
         return _new_record(
             (
-                *(line, index, number, job_id, account, user, partition, qos, state, exit_code),
+                *(line, index or None, int(raw), job_id, account, user, partition, qos, state, exit_code),
                 *(submit, eligible, start, end, minutes, tres, gpus, nodes, name),
                 end is not None and not active,
                 waiting and (state == "PENDING" or start is None),
-                blake2b(content.encode(), digest_size=16).hexdigest(),
+                blake2b("\0".join(columns).encode(), digest_size=16).hexdigest(),
             )
         )
 
