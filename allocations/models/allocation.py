@@ -10,12 +10,16 @@ An entry's `seconds` are signed by their effect on what is available: a grant is
 3600, a hold of -3600 raises held by 3600. Entries are never changed or removed; a mistake is mended by another entry.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date
+from fractions import Fraction
 from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from centre.models import GpuPool, Project, User
@@ -45,6 +49,27 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
         """More used and held than granted."""
         return self.filter(granted_seconds__lt=F("used_seconds") + F("held_seconds"))
 
+    def with_running(self) -> Self:
+        """Adds `running_seconds`: the part of used that belongs to runs which have not finished."""
+        from allocations.models.usage import (
+            RunCharge,
+        )  # runs are charged to allocations, so that module imports this one
+
+        return self.annotate(running_seconds=Coalesce(Subquery(RunCharge.objects.running_of(OuterRef("pk"))), 0))
+
+    def committed_per_pool(self, days: Mapping[int, date]) -> dict[int, Fraction]:
+        """What is promised of each pool on its day, in GPU-seconds: granted over the days of the period.
+
+        `days` names each pool's day, as the clusters' days differ. Counted are allocations that cover it and are not void.
+        """
+        committed: defaultdict[int, Fraction] = defaultdict(Fraction)
+        if days:
+            rows = self.not_void().filter(start_on__lte=max(days.values()), end_on__gte=min(days.values()))
+            for pool, start_on, end_on, granted in rows.values_list("pool", "start_on", "end_on", "granted_seconds"):
+                if pool in days and start_on <= days[pool] <= end_on:
+                    committed[pool] += Fraction(granted, (end_on - start_on).days + 1)
+        return dict(committed)
+
 
 class Allocation(models.Model):
     """A project's account of GPU time on one pool over one period, of one funding."""
@@ -61,7 +86,9 @@ class Allocation(models.Model):
         CLOSED = "closed", _("Closed")
         VOID = "void", _("Void")
 
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="allocations", verbose_name=_("project"))
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, related_name="allocations", verbose_name=_("project")
+    )
     pool = models.ForeignKey(GpuPool, on_delete=models.PROTECT, related_name="allocations", verbose_name=_("GPU pool"))
     reference = models.CharField(_("reference"), max_length=80, unique=True)
     account = models.CharField(
@@ -232,7 +259,12 @@ class ChangeRequest(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests", verbose_name=_("project"))
     allocation = models.ForeignKey(
-        Allocation, on_delete=models.PROTECT, null=True, blank=True, related_name="requests", verbose_name=_("allocation")
+        Allocation,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="requests",
+        verbose_name=_("allocation"),
     )
     to_allocation = models.ForeignKey(
         Allocation, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("to allocation")
@@ -263,7 +295,8 @@ class ChangeRequest(models.Model):
                 condition=Q(state__in=("asked", "approved", "part_approved", "declined", "withdrawn")),
             ),
             models.CheckConstraint(
-                name="request_kind_is_known", condition=Q(kind__in=("top_up", "extension", "transfer", "members", "other"))
+                name="request_kind_is_known",
+                condition=Q(kind__in=("top_up", "extension", "transfer", "members", "other")),
             ),
             models.CheckConstraint(
                 name="request_is_answered_by_a_second_person",

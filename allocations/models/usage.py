@@ -6,14 +6,27 @@ Between evidence and ledger stand the run charges: the seconds of one run, on on
 added; a correction is a further row with the difference.
 """
 
-from typing import Self
+from collections.abc import Collection
+from datetime import date, datetime
+from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation, LedgerEntry
 from centre.models import Cluster, Project, User
+
+
+class UsageImportQuerySet(models.QuerySet["UsageImport"]):
+    def latest_as_of(self) -> dict[int, datetime]:
+        """Until when the books of each cluster are complete: the instant of its latest import that is done."""
+        done = self.filter(cluster=OuterRef("pk"), state=UsageImport.State.DONE, as_of__isnull=False)
+        latest = Subquery(done.order_by("-as_of").values("as_of")[:1])
+        clusters = Cluster.objects.annotate(imported_as_of=latest).filter(imported_as_of__isnull=False)
+        return dict(clusters.values_list("pk", "imported_as_of"))
 
 
 class UsageImport(models.Model):
@@ -47,6 +60,8 @@ class UsageImport(models.Model):
     by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("by"))
     received_at = models.DateTimeField(_("received at"))
     finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    objects = UsageImportQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("usage import")
@@ -109,6 +124,30 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def unfinished(self) -> Self:
         return self.filter(finished=False)
 
+    def latest_of_project(self, project: Project, accounts: Collection[tuple[int, str]], *, limit: int) -> Self:
+        """The last submitted runs of a project's Slurm accounts, newest first, each with `charged_seconds`.
+
+        `accounts` are (cluster, Slurm account) pairs that the project's allocations name. Each is walked along its index
+        from the newest run on, so the time does not grow with the number of runs. Where another project's allocation
+        names the same account, only runs that were charged to this project are shown.
+        """
+        if not accounts:
+            return self.none()
+        charged = RunCharge.objects.filter(run=OuterRef("pk"), allocation__project=project)
+        others = Allocation.objects.not_void().exclude(project=project)
+        shared = others.filter(account=OuterRef("account"), pool__cluster=OuterRef("cluster"))
+        mine = self.filter(Exists(charged) | ~Exists(shared)).order_by("-submit_at", "-id").values("id")
+        parts = [
+            mine.filter(cluster=cluster, account=account)[:limit].query.sql_with_params()
+            for cluster, account in accounts
+        ]
+        union = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS part{n}" for n, (sql, _params) in enumerate(parts))
+        params = [value for _sql, values in parts for value in values]
+        newest = RawSQL(union, params)  # noqa: S611  the ORM wrote the parts; SQLite does not let it join limited ones
+        seconds = Subquery(charged.order_by().values("run").annotate(sum=Sum("seconds")).values("sum"))
+        runs = self.filter(id__in=newest).annotate(charged_seconds=Coalesce(seconds, 0))
+        return runs.order_by("-submit_at", "-id")[:limit]
+
 
 class JobRun(RunContent):
     """One run of one Slurm job; a requeue is another run."""
@@ -159,12 +198,17 @@ class RunObservation(RunContent):
         verbose_name = _("observation of a run")
         verbose_name_plural = _("observations of runs")
         ordering = ("run", "as_of", "id")
-        constraints = (
-            models.UniqueConstraint(fields=("run", "as_of", "digest"), name="an_observation_is_kept_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("run", "as_of", "digest"), name="an_observation_is_kept_once"),)
 
     def __str__(self) -> str:
         return self.state
+
+
+class RunChargeQuerySet(models.QuerySet["RunCharge"]):
+    def running_of(self, allocation: Any) -> models.QuerySet["RunCharge", Any]:
+        """One row with the GPU-seconds of unfinished runs charged to an allocation (or an OuterRef to one)."""
+        unfinished = self.filter(run__finished=False, allocation=allocation)
+        return unfinished.order_by().values("allocation").annotate(sum=Sum("seconds")).values("sum")
 
 
 class RunCharge(models.Model):
@@ -176,8 +220,12 @@ class RunCharge(models.Model):
     )
     day = models.DateField(_("accounting day"))
     seconds = models.BigIntegerField(_("GPU-seconds"))
-    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="run_charges", verbose_name=_("entry"))
+    entry = models.ForeignKey(
+        LedgerEntry, on_delete=models.PROTECT, related_name="run_charges", verbose_name=_("entry")
+    )
     recorded_at = models.DateTimeField(_("recorded at"))
+
+    objects = RunChargeQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("run charge")
@@ -190,6 +238,16 @@ class RunCharge(models.Model):
         return f"{self.day}: {self.seconds}"
 
 
+class DailyUsageQuerySet(models.QuerySet["DailyUsage"]):
+    def per_pool_and_day(self, *, first_on: date, last_on: date) -> dict[int, dict[date, int]]:
+        """GPU-seconds charged per pool and accounting day, both days included; days without usage are left out."""
+        rows = self.filter(day__gte=first_on, day__lte=last_on).order_by()
+        sums: dict[int, dict[date, int]] = {}
+        for pool, day, seconds in rows.values_list("allocation__pool", "day").annotate(sum=Sum("seconds")):
+            sums.setdefault(pool, {})[day] = seconds
+        return sums
+
+
 class DailyUsage(models.Model):
     """The rollup that pages read: GPU-seconds per allocation, accounting day and user name; sums of run charges."""
 
@@ -199,6 +257,8 @@ class DailyUsage(models.Model):
     day = models.DateField(_("accounting day"))
     user_name = models.CharField(_("user name on the cluster"), max_length=128, blank=True)
     seconds = models.BigIntegerField(_("GPU-seconds"))
+
+    objects = DailyUsageQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("daily usage")

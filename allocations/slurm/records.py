@@ -62,6 +62,11 @@ _COLUMNS: Final = (
 )
 
 
+def is_waiting(state: str) -> bool:
+    """Whether a run in this state has not begun to hold GPUs."""
+    return state in _WAITING
+
+
 class Record(NamedTuple):
     """One run as an export saw it; instants in epoch seconds, None where unknown."""
 

@@ -1,0 +1,186 @@
+"""The verbs of GPU time: an allocation is opened, hours are given. Each writes its entry and its event in one transaction."""
+
+from datetime import date, datetime
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from allocations.models import Allocation, LedgerEntry
+from allocations.posting import KeyReused, LedgerError, NotEnough, TwoPeopleNeeded, post
+from allocations.recharging import recharge_account
+from centre import audit
+from centre.models import GpuPool, Project, User
+
+__all__ = ["AccountTaken", "KeyReused", "LedgerError", "NotEnough", "TwoPeopleNeeded", "open_allocation", "top_up"]
+
+
+class AccountTaken(LedgerError):
+    """Another allocation already takes the account's time on that pool on some of these days."""
+
+
+def open_allocation(
+    *,
+    project: Project,
+    pool: GpuPool,
+    reference: str,
+    account: str = "",
+    funding: str,
+    start_on: date,
+    end_on: date,
+    seconds: int,
+    by: User | None,
+    approved_by: User | None,
+    at: datetime,
+    reason: str,
+    source_kind: str,
+    source_reference: str = "",
+) -> Allocation:
+    """Open an allocation and grant it `seconds` GPU-seconds (0: none yet); what waited for it is charged at once.
+
+    `account` is the Slurm account that draws on it, by default the project's code; both days are included. Raises
+    AccountTaken when another allocation covers the account and pool on one of the days, TwoPeopleNeeded when the grant
+    lacks a second person, ValidationError when a field cannot be right.
+    """
+    allocation = Allocation(
+        project=project,
+        pool=pool,
+        reference=reference,
+        account=account or project.code,
+        funding=funding,
+        start_on=start_on,
+        end_on=end_on,
+        created_at=at,
+    )
+    allocation.full_clean(exclude=["project", "pool"])
+    with transaction.atomic():
+        refuse_overlap(allocation)
+        try:
+            with transaction.atomic():
+                allocation.save(force_insert=True)
+        except IntegrityError as error:
+            if "one_allocation_covers_an_account_pool_and_day" in str(error):
+                raise _account_taken(allocation, None) from error
+            raise
+        if seconds:
+            post(
+                allocation=allocation,
+                kind=LedgerEntry.Kind.GRANT,
+                seconds=seconds,
+                effective_on=start_on,
+                key=f"grant:{allocation.pk}",
+                at=at,
+                asked_by=by,
+                approved_by=approved_by,
+                reason=reason,
+                source_kind=source_kind,
+                source_reference=source_reference,
+            )
+        recharge_account(
+            cluster=pool.cluster,
+            account=allocation.account,
+            first=start_on,
+            last=end_on,
+            source_reference=f"opening-{allocation.pk}",
+            at=at,
+        )
+        allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
+        audit.record(
+            act="open_allocation",
+            on=allocation,
+            by=by,
+            at=at,
+            reason=reason,
+            changes={
+                "project": [None, project.code],
+                "pool": [None, pool.code],
+                "account": [None, allocation.account],
+                "funding": [None, funding],
+                "start_on": [None, start_on],
+                "end_on": [None, end_on],
+                "granted_seconds": [None, seconds],
+                "approved_by": [None, approved_by],
+            },
+        )
+    return allocation
+
+
+def refuse_overlap(allocation: Allocation) -> None:
+    """AccountTaken, naming the other, when another allocation covers a day of this one's account and pool."""
+    other = (
+        Allocation.objects.not_void()
+        .filter(pool=allocation.pool, account=allocation.account)
+        .filter(start_on__lte=allocation.end_on, end_on__gte=allocation.start_on)
+        .exclude(pk=allocation.pk)
+        .first()
+    )
+    if other:
+        raise _account_taken(allocation, other)
+
+
+def _account_taken(allocation: Allocation, other: Allocation | None) -> AccountTaken:
+    if other is None:
+        return AccountTaken(
+            _("Another allocation already covers the Slurm account %(account)s on %(pool)s on some of these days.")
+            % {"account": allocation.account, "pool": allocation.pool.code}
+        )
+    return AccountTaken(
+        _(
+            "%(other)s already covers the Slurm account %(account)s on %(pool)s from %(first)s to %(last)s. "
+            "Choose other days, or give this allocation a Slurm account of its own."
+        )
+        % {
+            "other": other.reference,
+            "account": allocation.account,
+            "pool": allocation.pool.code,
+            "first": other.start_on.isoformat(),
+            "last": other.end_on.isoformat(),
+        }
+    )
+
+
+def top_up(
+    *,
+    allocation: Allocation,
+    seconds: int,
+    by: User | None,
+    approved_by: User | None,
+    at: datetime,
+    key: str,
+    reason: str,
+    source_kind: str,
+    source_reference: str = "",
+    effective_on: date | None = None,
+) -> LedgerEntry:
+    """Grant further `seconds` GPU-seconds to an allocation; the same `key` sent twice acts once.
+
+    Raises TwoPeopleNeeded, or KeyReused when the key stands for something else.
+    """
+    with transaction.atomic():
+        before = Allocation.objects.values_list("granted_seconds", flat=True).get(pk=allocation.pk)
+        entry = post(
+            allocation=allocation,
+            kind=LedgerEntry.Kind.TOP_UP,
+            seconds=seconds,
+            effective_on=effective_on or at.astimezone(allocation.pool.cluster.zone).date(),
+            key=key,
+            at=at,
+            asked_by=by,
+            approved_by=approved_by,
+            reason=reason,
+            source_kind=source_kind,
+            source_reference=source_reference,
+        )
+        if allocation.granted_seconds != before:
+            audit.record(
+                act="top_up",
+                on=allocation,
+                by=by,
+                at=at,
+                reason=reason,
+                changes={
+                    "granted_seconds": [before, allocation.granted_seconds],
+                    "approved_by": [None, approved_by],
+                    "entry": [None, entry.pk],
+                },
+            )
+    return entry
