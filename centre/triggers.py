@@ -63,7 +63,7 @@ def append_only(app_label: str, table: str) -> Rule:
 def no_overlap(
     app_label: str, table: str, name: str, *, same: Sequence[str], first: str, last: str, unless: str = ""
 ) -> Rule:
-    """No two rows that agree in the columns `same` share a day between `first` and `last` (both included, last may be NULL).
+    """No two rows that agree in `same` share a day between `first` and `last` (both included; last may be NULL).
 
     `unless` is a condition on a row, with `{row}` in the place of its name, under which the row does not count.
     """
@@ -101,7 +101,7 @@ def no_overlap(
 def refused(
     app_label: str, table: str, name: str, *, when: str, message: str, events: Sequence[str] = ("INSERT",)
 ) -> Rule:
-    """Refuse a row of which `when` (a condition on NEW, plain SQL that both databases read) holds."""
+    """Refuse a row of which `when` holds: a condition on NEW (in a DELETE, on OLD), in SQL that both databases read."""
     on = " OR ".join(events)
     return Rule(
         app_label=app_label,
@@ -110,7 +110,7 @@ def refused(
         postgres=(
             f"""CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
                 BEGIN IF {when} THEN RAISE EXCEPTION '{name}: {message}'
-                USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$""",
+                USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN COALESCE(NEW, OLD); END $$""",
             f"DROP TRIGGER IF EXISTS {name} ON {table}",
             f"CREATE TRIGGER {name} BEFORE {on} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
         ),
@@ -135,6 +135,21 @@ NEEDS_TWO_PEOPLE = """
     AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard')
     AND ABS(NEW.seconds) > COALESCE((SELECT two_person_above_seconds FROM centre_centre WHERE id = 1), 0)
     AND (NEW.asked_by_id IS NULL OR NEW.approved_by_id IS NULL OR NEW.asked_by_id = NEW.approved_by_id)
+"""
+
+# The scheme's ceilings: the ordinary one without recorded grounds, the exceptional one with them.
+ABOVE_THE_CEILING = """
+    NEW.outcome = 'approved' AND NOT EXISTS (
+        SELECT 1 FROM subsidies_application a JOIN subsidies_scheme s ON s.id = a.scheme_id
+        WHERE a.id = NEW.application_id AND NEW.rate_bp <=
+            CASE WHEN TRIM(NEW.exceptional_grounds) = '' THEN s.ordinary_ceiling_bp ELSE s.exceptional_ceiling_bp END)
+"""
+CONFIRMED = "EXISTS (SELECT 1 FROM subsidies_decision d WHERE d.id = {row}.decision_id AND d.confirmed_at IS NOT NULL)"
+NOT_AS_DECIDED = """
+    NOT EXISTS (
+        SELECT 1 FROM subsidies_decision d
+        WHERE d.id = NEW.decision_id AND d.application_id = NEW.application_id AND d.confirmed_at IS NOT NULL
+            AND d.outcome = 'approved' AND d.rate_bp = NEW.rate_bp AND d.amount_cents = NEW.amount_cents)
 """
 
 RULES: tuple[Rule, ...] = (
@@ -166,6 +181,73 @@ RULES: tuple[Rule, ...] = (
         "two_people_stand_behind_an_entry",
         when=NEEDS_TWO_PEOPLE,
         message="someone has to ask and someone else to approve",
+    ),
+    append_only("subsidies", "subsidies_fundentry"),
+    append_only("subsidies", "subsidies_applicationstep"),
+    append_only("subsidies", "subsidies_awardgrant"),
+    refused(
+        "subsidies",
+        "subsidies_decision",
+        "decision_keeps_to_the_ceilings",
+        when=ABOVE_THE_CEILING,
+        message="above the ordinary ceiling it needs exceptional grounds, above the exceptional one it is impossible",
+        events=("INSERT", "UPDATE"),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_decision",
+        "a_confirmed_decision_stands",
+        when="OLD.confirmed_at IS NOT NULL",
+        message="a confirmed decision never changes",
+        events=("UPDATE", "DELETE"),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_decisiongrant",
+        "a_confirmed_decision_gains_no_grant",
+        when=CONFIRMED.format(row="NEW"),
+        message="a confirmed decision never changes",
+        events=("INSERT", "UPDATE"),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_decisiongrant",
+        "a_confirmed_decision_loses_no_grant",
+        when=CONFIRMED.format(row="OLD"),
+        message="a confirmed decision never changes",
+        events=("UPDATE", "DELETE"),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_condition",
+        "a_confirmed_decision_gains_no_condition",
+        when=CONFIRMED.format(row="NEW"),
+        message="a confirmed decision never changes",
+    ),
+    refused(
+        "subsidies",
+        "subsidies_condition",
+        "a_confirmed_decision_loses_no_condition",
+        when=CONFIRMED.format(row="OLD"),
+        message="a confirmed decision never changes",
+        events=("DELETE",),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_condition",
+        "a_condition_keeps_its_words",
+        when=f"{CONFIRMED.format(row='OLD')} AND (NEW.decision_id <> OLD.decision_id OR NEW.text <> OLD.text "
+        "OR COALESCE(NEW.due_on, '0001-01-01') <> COALESCE(OLD.due_on, '0001-01-01'))",
+        message="a confirmed decision never changes",
+        events=("UPDATE",),
+    ),
+    refused(
+        "subsidies",
+        "subsidies_award",
+        "an_award_says_what_was_decided",
+        when=NOT_AS_DECIDED,
+        message="an award rests on a confirmed approval and says what it says",
+        events=("INSERT", "UPDATE"),
     ),
 )
 
