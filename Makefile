@@ -16,6 +16,7 @@ help:  ## this list
 run: .venv/for-run  ## serve the portal with its demo on 127.0.0.1, PORT=8000
 	@$(BIN)/python -c "import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', $(PORT)))" 2>/dev/null \
 		|| { echo "Port $(PORT) is taken by another program; choose another one: make run PORT=$$(($(PORT) + 1))"; exit 1; }
+	@mkdir -p var/static
 	@$(MANAGE) migrate --verbosity 0
 	@$(MANAGE) load_demo
 	@echo "The portal is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"

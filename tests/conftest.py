@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="portal-tests."))
+(SCRATCH / "static").mkdir()  # WhiteNoise looks for it
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
@@ -32,6 +33,7 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.core.cache import cache  # noqa: E402
+from django.test.utils import setup_databases, teardown_databases  # noqa: E402
 from hypothesis.database import DirectoryBasedExampleDatabase  # noqa: E402
 from pytest_django import DjangoDbBlocker  # noqa: E402
 
@@ -62,9 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
 
 
-def pytest_report_header(config: pytest.Config) -> list[str]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     database = "PostgreSQL" if ON_POSTGRES else "SQLite"
-    return [f"database: {database}", f"repeat property tests with: --hypothesis-seed={config.option.hypothesis_seed}"]
+    terminalreporter.write_line(
+        f"on {database}; property tests repeat with --hypothesis-seed={config.option.hypothesis_seed}"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -88,6 +92,18 @@ def django_db_modify_db_settings() -> None:
     name = f"test_portal_{run}_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     settings.DATABASES["default"].setdefault("TEST", {})
     settings.DATABASES["default"]["TEST"]["NAME"] = name if ON_POSTGRES else str(SCRATCH / f"{name}.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """Make the test database for `db` and for `committed` (pytest-django's own makes it for tests marked django_db)."""
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
 
 
 @pytest.fixture(autouse=True)

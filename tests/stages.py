@@ -76,7 +76,7 @@ def static_checks() -> dict[str, list[str]]:
     checks = {
         "mypy": [str(BIN / "mypy")],
         "ruff check": [str(BIN / "ruff"), "check", "."],
-        "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
+        "ruff format": [str(BIN / "ruff"), "format", "--check", "--output-format", "concise", "."],
         "import-linter": [str(BIN / "lint-imports"), "--cache-dir", ".cache/import-linter"],
         "makemigrations --check": [*manage, "makemigrations", "--check", "--dry-run"],
         "check --deploy": [*manage, "check", "--deploy", "--fail-level", "WARNING"],

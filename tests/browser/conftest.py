@@ -77,9 +77,14 @@ def server(committed: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser, server: str) -> Iterator[OpenPage]:
+def faults() -> list[str]:
+    """What went wrong in the pages of this test; not empty at its end, it fails."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, server: str, faults: list[str]) -> Iterator[OpenPage]:
     contexts: list[BrowserContext] = []
-    faults: list[str] = []
 
     def open_page(
         path: str = "/",
@@ -112,7 +117,7 @@ def page(chromium: Browser, server: str) -> Iterator[OpenPage]:
 
         def note_console(message: ConsoleMessage) -> None:
             if message.type == "error":
-                note(message.text)
+                note(f"{message.text} ({message.location['url']})")
 
         screen.on("console", note_console)
         screen.on("pageerror", lambda error: note(str(error)))
