@@ -1,0 +1,98 @@
+"""Columns that the lists of all apps share: one way to write hours, money, days, instants, states and shares."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import django_tables2 as tables
+from django.db import models
+from django.template.loader import render_to_string
+from django.utils.formats import date_format
+from django_tables2.utils import A
+
+from centre.templatetags import portal
+
+NUMBER = {"th": {"class": "num"}, "td": {"class": "num"}, "tf": {"class": "num"}}
+WHOLE = {"td": {"class": "whole"}}  # a day or an instant is not broken over two lines
+
+
+class Table(tables.Table):
+    """A list. `title` names it for those who hear the page; `scrolls` keeps wide rows as rows on a phone, to be pushed."""
+
+    title = ""
+    scrolls = False
+
+
+class NumberColumn(tables.Column):
+    """A whole number, grouped, to the right."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("attrs", NUMBER)
+        super().__init__(*args, **options)
+
+    def render(self, value: int) -> str:
+        return portal.grouped(value, 0)
+
+    def value(self, value: Any) -> Any:
+        """What an export gets: the number as it is stored."""
+        return value
+
+
+class HoursColumn(NumberColumn):
+    """GPU-seconds, shown as GPU-hours with `places` decimals. The header says the unit."""
+
+    def __init__(self, *args: Any, places: int = 0, **options: Any) -> None:
+        self.places = places
+        super().__init__(*args, **options)
+
+    def render(self, value: int) -> str:
+        return portal.gpu_hours(value, self.places)
+
+
+class MoneyColumn(NumberColumn):
+    """Cents, shown as HK$; `places` as in the filter `hkd`."""
+
+    def __init__(self, *args: Any, places: int | None = None, **options: Any) -> None:
+        self.places = places
+        super().__init__(*args, **options)
+
+    def render(self, value: int) -> str:
+        return portal.hkd(value, self.places)
+
+
+class PercentColumn(NumberColumn):
+    """Basis points, shown as per cent."""
+
+    def render(self, value: int) -> str:
+        return portal.percent(value)
+
+
+class DayColumn(tables.Column):
+    """A day."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("attrs", WHOLE)
+        super().__init__(*args, **options)
+
+    def render(self, value: date) -> str:
+        return date_format(value, "DATE_FORMAT")
+
+
+class InstantColumn(DayColumn):
+    """A day and a time, with the time zone of the portal."""
+
+    def render(self, value: datetime) -> str:
+        return portal.time_element(value)
+
+
+class BadgeColumn(tables.Column):
+    """A state as a badge; `tones` says which tone (ok, warn, bad, quiet, info) belongs to which stored value."""
+
+    def __init__(self, *args: Any, tones: Mapping[Any, str], **options: Any) -> None:
+        self.tones = tones
+        super().__init__(*args, **options)
+
+    def render(self, value: Any, record: Any, bound_column: Any) -> str:
+        stored = A(bound_column.accessor).resolve(record)
+        text = value.label if isinstance(value, models.Choices) else value
+        return render_to_string("components/badge.html", {"text": text, "tone": self.tones.get(stored, "quiet")})
