@@ -1,12 +1,14 @@
 """What every request and every page shares."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import SimpleLazyObject
 
 from centre import audit, permissions
-from centre.models import User
+from centre.models import Centre, User
 
 
 class ActAddressMiddleware:
@@ -20,12 +22,31 @@ class ActAddressMiddleware:
             return self.get_response(request)
 
 
+def centre_of(request: HttpRequest) -> Centre | None:
+    """The centre's own row, asked of the database once per request; none before the centre is set up."""
+    kept = vars(request)
+    if "portal_centre" not in kept:
+        kept["portal_centre"] = Centre.objects.first()
+    centre: Centre | None = kept["portal_centre"]
+    return centre
+
+
+def shows_invented_data(request: HttpRequest) -> bool:
+    """Whether the page says that what it shows is invented."""
+    centre = centre_of(request)
+    return centre is not None and centre.is_demo
+
+
 def portal(request: HttpRequest) -> dict[str, Any]:
-    """What the page frame shows: which sections this person may open."""
+    """What the page frame shows: whose portal it is, and which sections this person may open."""
+    frame = {
+        "centre": SimpleLazyObject(partial(centre_of, request)),
+        "demo": SimpleLazyObject(partial(shows_invented_data, request)),
+    }
     user = getattr(request, "user", None)
     if not isinstance(user, User):
-        return {"may_administer": False, "may_read_reports": False}
-    return {
+        return frame | {"may_administer": False, "may_read_reports": False}
+    return frame | {
         "may_administer": user.is_staff,
         "may_read_reports": permissions.reads_reports(user.staff_roles),
     }

@@ -17,7 +17,7 @@ WHOLE = {"td": {"class": "whole"}}  # a day or an instant is not broken over two
 
 
 class Table(tables.Table):
-    """A list. `title` names it for those who hear the page; `scrolls` keeps wide rows as rows on a phone, to be pushed."""
+    """A list. `title` names it for those who hear the page; `scrolls` keeps rows whole on a phone, to be pushed."""
 
     title = ""
     scrolls = False

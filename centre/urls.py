@@ -1,7 +1,10 @@
 """The table of contents of the portal."""
 
+from allauth.account import views as account
 from django.contrib import admin
-from django.urls import include, path
+from django.contrib.auth.decorators import login_not_required
+from django.urls import path, re_path
+from django.views.i18n import set_language
 
 from centre import home
 
@@ -9,7 +12,24 @@ urlpatterns = [
     path("", home.front, name="front"),
     path("health/", home.health, name="health"),
     path("signed-in/", home.after_sign_in, name="after_sign_in"),
-    path("accounts/", include("allauth.account.urls")),
-    path("i18n/", include("django.conf.urls.i18n")),
+    path("language/", login_not_required(set_language), name="set_language"),
+    # Signing in: what this portal uses of allauth. Nobody registers themselves, so there is no way to sign up.
+    path("accounts/login/", account.login, name="account_login"),
+    path("accounts/logout/", account.logout, name="account_logout"),
+    path("accounts/inactive/", account.account_inactive, name="account_inactive"),
+    path("accounts/password/change/", account.password_change, name="account_change_password"),
+    path("accounts/password/set/", account.password_set, name="account_set_password"),
+    path("accounts/password/reset/", account.password_reset, name="account_reset_password"),
+    path("accounts/password/reset/done/", account.password_reset_done, name="account_reset_password_done"),
+    re_path(
+        r"^accounts/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        account.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "accounts/password/reset/key/done/",
+        account.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
     path("admin/", admin.site.urls),
 ]

@@ -1,4 +1,4 @@
-"""How figures are written on screen: whole numbers are kept, and rounded once, here, half up (also below zero, in size)."""
+"""How figures are written on screen: whole numbers are kept, and rounded once, here, half up in size."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -75,9 +75,9 @@ def written_instant(instant: datetime) -> str:
 
 
 def time_element(instant: datetime) -> SafeString:
-    return format_html(
-        '<time datetime="{}">{}</time>', timezone.localtime(instant).isoformat(), written_instant(instant)
-    )
+    """An instant for people and for programs."""
+    machine = timezone.localtime(instant).isoformat()
+    return format_html('<time datetime="{}">{}</time>', machine, written_instant(instant))
 
 
 @register.simple_tag
