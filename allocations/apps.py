@@ -7,3 +7,9 @@ from django.utils.translation import gettext_lazy as _
 class AllocationsConfig(AppConfig):
     name = "allocations"
     verbose_name = _("GPU time")
+
+    def ready(self) -> None:
+        from allocations import reports  # noqa: PLC0415  models are ready only now
+        from centre import registry  # noqa: PLC0415
+
+        registry.add_reports(*reports.REPORTS)

@@ -6,8 +6,8 @@ from datetime import date
 from itertools import islice
 
 from django.db import connection
-from django.db.models import F, Max, Min, Q, Sum, Value
-from django.db.models.functions import Coalesce, Concat, NullIf, Trim
+from django.db.models import BigIntegerField, F, Max, Min, Q, Sum, Value
+from django.db.models.functions import Cast, Coalesce, Concat, NullIf, Trim
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import Allocation, DailyUsage, LedgerEntry, RunCharge
@@ -49,7 +49,7 @@ def allocations(parameters: Parameters) -> Iterator[Row]:
 
 # A run counts where it was charged: one whose charge was given back in full, or moved to another project, does not.
 # The inner query nets each run, which Django's aggregates cannot say.
-USAGE_BY_PROJECT = """
+NET_RUNS = """
     SELECT tenant.code, project.code, pool.code, COUNT(*), CAST(SUM(net.seconds) AS BIGINT)
     FROM (
         SELECT allocation.project_id, allocation.pool_id, charge.run_id, SUM(charge.seconds) AS seconds
@@ -74,7 +74,7 @@ def usage_by_project(parameters: Parameters) -> Iterator[Row]:
         return
     first, last = days
     with connection.cursor() as cursor:
-        cursor.execute(USAGE_BY_PROJECT, [first, last])
+        cursor.execute(NET_RUNS, [first, last])
         for tenant, project, pool, runs, seconds in islice(cursor, parameters.at_most):
             yield tenant, project, pool, first, last, runs, seconds, seconds
 
@@ -89,24 +89,18 @@ def closed_range(parameters: Parameters) -> tuple[date, date] | None:
 
 
 def usage_by_day(parameters: Parameters) -> Iterator[Row]:
+    project = "allocation__project__code"
+    tenant = "allocation__project__tenant__code"
+    pool = "allocation__pool__code"
     rows = (
         DailyUsage.objects.filter(**parameters.range_of("day"))
-        .order_by("day", "allocation__project__tenant__code", "allocation__project__code", "allocation__pool__code")
-        .values_list(
-            "day", "allocation__project__tenant__code", "allocation__project__code", "allocation__pool__code"
-        )
-        .annotate(net=Sum("seconds"))
+        .values_list("day", tenant, project, pool)
+        .annotate(net=Cast(Sum("seconds"), BigIntegerField()))
         .exclude(net=0)
-        .values_list(
-            "day",
-            "allocation__project__tenant__code",
-            "allocation__project__code",
-            "allocation__pool__code",
-            "net",
-            F("net"),
-        )
+        .order_by("day", tenant, project, pool)
     )
-    return streamed(rows, parameters)
+    for day, tenant_code, project_code, pool_code, seconds in streamed(rows, parameters):
+        yield day, tenant_code, project_code, pool_code, seconds, seconds
 
 
 def name_of(person: str) -> Coalesce:
@@ -144,7 +138,7 @@ REFERENCE = Column("reference", _("Allocation"), _("The allocation's reference."
 GPU_SECONDS = Column(
     "gpu_seconds",
     _("GPU-seconds"),
-    _("GPU time charged on accounting days in the range, less what was given back; exact. One GPU for one second is 1."),
+    _("GPU time charged on accounting days in the range, less what was given back; exact."),
     Kind.SECONDS,
 )
 GPU_HOURS = Column(
@@ -165,9 +159,7 @@ ALLOCATIONS = Report(
         POOL,
         REFERENCE,
         Column("account", _("Slurm account"), _("Whose job runs draw on the allocation.")),
-        Column(
-            "funding", _("Funding"), _("Who pays for the GPU time."), Kind.CHOICE, dict(Allocation.Funding.choices)
-        ),
+        Column("funding", _("Funding"), _("Who pays for the GPU time."), Kind.CHOICE, dict(Allocation.Funding.choices)),
         Column(
             "state",
             _("State"),
@@ -176,7 +168,7 @@ ALLOCATIONS = Report(
             dict(Allocation.State.choices),
         ),
         Column("start_on", _("First day"), _("The first accounting day of its period."), Kind.DAY),
-        Column("end_on", _("Last day"), _("The last accounting day of its period; it belongs to the period."), Kind.DAY),
+        Column("end_on", _("Last day"), _("The last accounting day of its period, included."), Kind.DAY),
         Column(
             "granted_gpu_seconds",
             _("Granted (GPU-seconds)"),
@@ -204,20 +196,26 @@ ALLOCATIONS = Report(
         Column(
             "granted_gpu_hours",
             _("Granted (GPU-hours)"),
-            _("Granted, in GPU-hours, rounded half up to two decimals."),
+            _("Granted, in GPU-hours, rounded to two decimals."),
             Kind.HOURS,
         ),
         Column(
-            "used_gpu_hours", _("Used (GPU-hours)"), _("Used, in GPU-hours, rounded half up to two decimals."), Kind.HOURS
+            "used_gpu_hours",
+            _("Used (GPU-hours)"),
+            _("Used, in GPU-hours, rounded to two decimals."),
+            Kind.HOURS,
         ),
         Column(
-            "left_gpu_hours", _("Left (GPU-hours)"), _("Left, in GPU-hours, rounded half up to two decimals."), Kind.HOURS
+            "left_gpu_hours",
+            _("Left (GPU-hours)"),
+            _("Left, in GPU-hours, rounded to two decimals."),
+            Kind.HOURS,
         ),
     ),
     rows=allocations,
 )
 
-USAGE_BY_PROJECT_REPORT = Report(
+USAGE_BY_PROJECT = Report(
     name="usage-by-project",
     title=_("Usage by project"),
     description=_("How much GPU time did each project use on each GPU pool in a range of days?"),
@@ -227,11 +225,12 @@ USAGE_BY_PROJECT_REPORT = Report(
         PROJECT,
         POOL,
         Column(
-            "from", _("From"), _("The first day counted: the one asked for, else the first with usage on record."), Kind.DAY
+            "from",
+            _("From"),
+            _("The first day counted: the one asked for, else the first with usage."),
+            Kind.DAY,
         ),
-        Column(
-            "to", _("To"), _("The last day counted: the one asked for, else the last with usage on record."), Kind.DAY
-        ),
+        Column("to", _("To"), _("The last day counted: the one asked for, else the last with usage."), Kind.DAY),
         Column(
             "runs",
             _("Job runs"),
@@ -291,10 +290,10 @@ LEDGER = Report(
         Column("reason", _("Reason"), _("Why, in the words of the person who asked.")),
         Column("source", _("Source"), _("What the entry came from, such as an import of usage, and its number.")),
         Column("asked_by", _("Asked for by"), _("Who asked for it; empty for what usage itself charges.")),
-        Column("approved_by", _("Approved by"), _("Who approved it; never the person who asked.")),
+        Column("approved_by", _("Approved by"), _("Who approved it; empty where no second person is needed.")),
         Column("reverses", _("Reverses"), _("The number of the entry that this one takes back."), Kind.COUNT),
     ),
     rows=ledger,
 )
 
-REPORTS = (USAGE_BY_PROJECT_REPORT, USAGE_BY_DAY, ALLOCATIONS, LEDGER)
+REPORTS = (USAGE_BY_PROJECT, USAGE_BY_DAY, ALLOCATIONS, LEDGER)

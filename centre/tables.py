@@ -96,3 +96,14 @@ class BadgeColumn(tables.Column):
         stored = A(bound_column.accessor).resolve(record)
         text = value.label if isinstance(value, models.Choices) else value
         return render_to_string("components/badge.html", {"text": text, "tone": self.tones.get(stored, "quiet")})
+
+
+class ChoiceColumn(tables.Column):
+    """A code, shown as the words that stand for it."""
+
+    def __init__(self, *args: Any, choices: Mapping[str, Any], **options: Any) -> None:
+        self.choices = choices
+        super().__init__(*args, **options)
+
+    def render(self, value: str) -> str:
+        return str(self.choices.get(value, value))

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import path, re_path
 from django.views.i18n import set_language
 
-from centre import home
+from centre import home, report_pages
 
 urlpatterns = [
     path("", home.front, name="front"),
@@ -31,5 +31,8 @@ urlpatterns = [
         account.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("reports/", report_pages.reports, name="reports"),
+    path("reports/<slug:name>/", report_pages.report, name="report"),
+    path("reports/<slug:name>.csv", report_pages.report_csv, name="report_csv"),
     path("admin/", admin.site.urls),
 ]
