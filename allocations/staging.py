@@ -30,7 +30,7 @@ def epoch(column: str) -> str:
     """SQL for the epoch seconds of a stored instant."""
     if is_postgres():
         return f"CAST(EXTRACT(EPOCH FROM {column}) AS bigint)"
-    return f"CAST(strftime('%s', {column}) AS integer)"
+    return f"CAST(strftime('%%s', {column}) AS integer)"
 
 
 def lock_cluster(cluster_id: int) -> None:

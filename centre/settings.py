@@ -110,6 +110,9 @@ TEMPLATES = [
 def databases() -> dict[str, dict[str, Any]]:
     """One database, from DATABASE_URL; SQLite takes its write lock at BEGIN, so that no writer fails half way."""
     default: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")
+    if "ENGINE" not in default:
+        message = "DATABASE_URL cannot be read; write it like postgres://user:password@host:5432/name."
+        raise ImproperlyConfigured(message)
     if default["ENGINE"].endswith("sqlite3"):
         VAR_DIR.mkdir(parents=True, exist_ok=True)
         default["OPTIONS"] = {

@@ -51,16 +51,14 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
 
     def with_running(self) -> Self:
         """Adds `running_seconds`: the part of used that belongs to runs which have not finished."""
-        from allocations.models.usage import (
-            RunCharge,
-        )  # runs are charged to allocations, so that module imports this one
+        from allocations.models.usage import RunCharge  # noqa: PLC0415  that module imports this one
 
         return self.annotate(running_seconds=Coalesce(Subquery(RunCharge.objects.running_of(OuterRef("pk"))), 0))
 
     def committed_per_pool(self, days: Mapping[int, date]) -> dict[int, Fraction]:
         """What is promised of each pool on its day, in GPU-seconds: granted over the days of the period.
 
-        `days` names each pool's day, as the clusters' days differ. Counted are allocations that cover it and are not void.
+        `days` names each pool's day, as the clusters' days differ. Counted is what covers it and is not void.
         """
         committed: defaultdict[int, Fraction] = defaultdict(Fraction)
         if days:

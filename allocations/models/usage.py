@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
+from django.db.models import Exists, OuterRef, Q, Subquery, Sum
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
@@ -127,9 +127,9 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def latest_of_project(self, project: Project, accounts: Collection[tuple[int, str]], *, limit: int) -> Self:
         """The last submitted runs of a project's Slurm accounts, newest first, each with `charged_seconds`.
 
-        `accounts` are (cluster, Slurm account) pairs that the project's allocations name. Each is walked along its index
-        from the newest run on, so the time does not grow with the number of runs. Where another project's allocation
-        names the same account, only runs that were charged to this project are shown.
+        `accounts` are (cluster, Slurm account) pairs that the project's allocations name. Each is walked along its
+        index from the newest run on, so the time does not grow with the number of runs. Where another project's
+        allocation names the same account, only runs that were charged to this project are shown.
         """
         if not accounts:
             return self.none()
@@ -141,9 +141,9 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
             mine.filter(cluster=cluster, account=account)[:limit].query.sql_with_params()
             for cluster, account in accounts
         ]
-        union = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS part{n}" for n, (sql, _params) in enumerate(parts))
-        params = [value for _sql, values in parts for value in values]
-        newest = RawSQL(union, params)  # noqa: S611  the ORM wrote the parts; SQLite does not let it join limited ones
+        # The ORM writes the parts; on SQLite it does not join limited ones itself.
+        union = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS part{n}" for n, (sql, _) in enumerate(parts))  # noqa: S608
+        newest = RawSQL(union, [value for _, values in parts for value in values])  # noqa: S611
         seconds = Subquery(charged.order_by().values("run").annotate(sum=Sum("seconds")).values("sum"))
         runs = self.filter(id__in=newest).annotate(charged_seconds=Coalesce(seconds, 0))
         return runs.order_by("-submit_at", "-id")[:limit]

@@ -86,7 +86,7 @@ def read_header(text: str) -> Header:
         raise UnreadableExport(
             _("The columns are padded with spaces. Export with sacct -P, so that a delimiter stands between them.")
         )
-    fields = tuple(text.split(delimiter))
+    fields = _names(text, delimiter)
     if not fields[-1]:
         raise UnreadableExport(_("The lines end with a delimiter. Export with sacct -P (--parsable2) in place of -p."))
     lacking = [name for name in NEEDED if name not in fields]
@@ -121,15 +121,31 @@ def _delimiter_of(text: str) -> str | None:
     A delimiter may consist of letters, so that several readings begin alike.
     """
     best: str | None = None
-    best_score = 1
+    best_score = 0
     for candidate in _candidates(text):
-        names = text.split(candidate)
-        score = 2 * sum(name in _KNOWN for name in names) - len(names)
-        if score > best_score:
+        names = _names(text, candidate)
+        known = sum(name in _KNOWN for name in names)
+        score = 2 * known - len(names) if known > 1 else 0
+        if known > 1 and (best is None or score > best_score):
             best, best_score = candidate, score
-        elif best is None and len(names) > 1 and sum(name in _KNOWN for name in names) > 1:
-            best = candidate
     return best
+
+
+def _names(text: str, delimiter: str) -> tuple[str, ...]:
+    """The field names; a known one is taken whole even where the delimiter occurs in it."""
+    names = []
+    at = 0
+    while at <= len(text):
+        fitting = [
+            name
+            for name in _KNOWN
+            if text.startswith(name, at) and (at + len(name) == len(text) or text.startswith(delimiter, at + len(name)))
+        ]
+        end = text.find(delimiter, at)
+        name = max(fitting, key=len) if fitting else text[at : end if end >= 0 else len(text)]
+        names.append(name)
+        at += len(name) + len(delimiter)
+    return tuple(names)
 
 
 def _candidates(text: str) -> list[str]:

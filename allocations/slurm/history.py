@@ -120,6 +120,8 @@ class _Job:
         """Seconds of GPU use when lengths are multiplied by stretch / 1024."""
         if self.fate == "never started" or self.start >= self.stop:
             return 0
+        if self.fate == "lasting":
+            return min(_LONGEST, self.stop - self.start)
         return min(max(self.seconds * stretch >> 10, 5), _LONGEST, self.stop - self.start)
 
 
@@ -158,7 +160,8 @@ def make_history(
     spans = [(plan, begin, stop) for plan, begin, stop in spans if begin < min(stop, last)]
     weights = [1 + int((plan.gpu_hours + 1) ** 0.5) for plan, _begin, _stop in spans]
     for (plan, begin, stop), weight in zip(spans, weights, strict=True):
-        own = _submissions(chance, plan, begin, stop, last, max(3, runs * weight // sum(weights)), zone)
+        share = max(3, runs * weight // sum(weights))
+        own = _submissions(chance, plan, begin=begin, stop=stop, last=last, runs=share, zone=zone)
         stretch = _stretch(own, plan.gpu_hours * _HOUR)
         for job in own:
             job.seconds = job.seconds * stretch >> 10
@@ -180,7 +183,7 @@ def _span(plan: AccountPlan, first: int, last: int, zone: ZoneInfo) -> tuple[int
 
 
 def _submissions(
-    chance: random.Random, plan: AccountPlan, begin: int, stop: int, last: int, runs: int, zone: ZoneInfo
+    chance: random.Random, plan: AccountPlan, *, begin: int, stop: int, last: int, runs: int, zone: ZoneInfo
 ) -> list[_Job]:
     """The plan's jobs, together about `runs` rows, before their lengths are settled."""
     kinds = list(_WORK)
@@ -190,25 +193,25 @@ def _submissions(
     while rows < runs:
         kind = chance.choices(kinds, weights)[0]
         manner = _WORK[kind]
-        still_on = stop > last and rows < 2  # each project at work today has a running and a waiting job
-        submit = last - 600 - 60 * rows if still_on else _working_hour(chance, begin, min(stop, last), zone)
-        gpus = max(1, chance.choice(manner.gpus)) if still_on else chance.choice(manner.gpus)
-        wait = int(chance.expovariate(1 / 240)) if gpus <= 8 else int(chance.expovariate(1 / 1800))
-        name = chance.choice(manner.names).format(chance.randrange(100))
+        gpus = chance.choice(manner.gpus)
+        submit = _working_hour(chance, begin, min(stop, last), zone)
         job = _Job(
             plan=plan,
             submit=submit,
-            start=submit + (0 if still_on and rows else wait),
+            start=submit + int(chance.expovariate(1 / 240 if gpus <= _GPUS_PER_NODE else 1 / 1800)),
             stop=stop,
             gpus=gpus,
             seconds=int(chance.lognormvariate(0, manner.spread) * manner.median),
             user=chance.choice(plan.users),
-            name=chance.choice(_AWKWARD) if chance.random() < 0.004 else name,
+            name=chance.choice(manner.names).format(chance.randrange(100)),
             fate=_fate(chance, gpus),
         )
-        if still_on:
-            job.start = max(begin, submit + 5) if rows else last + 60
-            job.seconds, job.fate = _DAY if rows else 0, "COMPLETED"
+        if chance.random() < 0.004:
+            job.name = chance.choice(_AWKWARD)
+        if stop > last and rows < 2:  # an account at work on the day has something running and something waiting
+            job.gpus = max(1, min(gpus, plan.gpu_hours // 2_000))
+            job.submit = max(begin, last - chance.randrange(2 * _HOUR, 30 * _HOUR))
+            job.fate, job.start = ("lasting", job.submit) if rows else ("waiting", last + _HOUR)
         elif job.fate == "array":
             job.tasks = chance.randrange(2, 17)
         jobs.append(job)
@@ -333,7 +336,7 @@ class _Writer:
             *(chance.choices(("normal", "high"), (9, 1))[0], state),
             {"FAILED": "1:0", "OUT_OF_MEMORY": "0:125"}.get(run.state, "0:0"),
             *(self._time(run.submit), self._time(run.submit), self._time(run.start), self._time(run.end)),
-            *(str(elapsed), str(max(60, job.seconds // 60 * 2)), f"00:00:{run.suspended % 60:02d}"),
+            *(str(elapsed), str(max(60, job.seconds // 60 * 2)), _clock(run.suspended)),
             _tres(run.gpus, nodes, plan.gpu_type) if taken else "",
             _node_list(chance.randrange(1, 200), nodes) if taken else "None assigned",
             job.name,
@@ -352,6 +355,11 @@ def _tres(gpus: int, nodes: int, gpu_type: str) -> str:
     typed = f"gres/gpu:{gpu_type}={gpus}," if gpu_type and gpus else ""
     total = f"gres/gpu={gpus}," if gpus else ""
     return f"billing={cpus},cpu={cpus},{typed}{total}mem={gpus * 240 or 64}G,node={nodes}"
+
+
+def _clock(seconds: int) -> str:
+    days, rest = divmod(seconds, _DAY)
+    return (f"{days}-" if days else "") + f"{rest // _HOUR:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
 
 
 def _node_list(first: int, nodes: int) -> str:

@@ -1,0 +1,320 @@
+"""Merging what an export says into the job runs, set-based, inside one transaction.
+
+`staged` holds one row per good record of the file. Each row finds its run (by database index, or by number and
+submission); rows of one run form a group whose winner stands against the run's present row. The order is total:
+(finished, as of, last instant, digest), greatest wins, so any order of imports ends with the same rows.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from allocations import staging
+from allocations.models import UsageImport
+from allocations.slurm.sacct import Record
+
+STAGED = (
+    *("line", "db_index", "job_id_raw", "job_id", "account", "user_name", "partition_name", "qos", "state", "exit_code"),
+    *("submit", "eligible", "started", "ended", "time_limit", "alloc_tres", "gpus", "node_list", "job_name"),
+    *("finished", "digest", "last_instant", "grp"),
+)
+STAGED_COLUMNS = """
+    line bigint PRIMARY KEY, db_index text, job_id_raw bigint, job_id text, account text, user_name text,
+    partition_name text, qos text, state text, exit_code text, submit bigint, eligible bigint, started bigint,
+    ended bigint, time_limit bigint, alloc_tres text, gpus bigint, node_list text, job_name text, finished boolean,
+    digest text, last_instant bigint, grp bigint, run_id bigint, other_run_id bigint, fate text DEFAULT 'first'
+"""
+BAD = ("line", "text", "reason")
+BAD_COLUMNS = "line bigint, text text, reason text"
+
+TWO_RUNS = "The record names two runs that are known apart: one by its database index, one by its job number and submission."
+
+
+def staged_row(record: Record) -> tuple[Any, ...]:
+    """A record in the order of `STAGED`; every record begins as a group of its own."""
+    (
+        line,
+        db_index,
+        job_id_raw,
+        job_id,
+        account,
+        user,
+        partition,
+        qos,
+        state,
+        exit_code,
+        submit,
+        eligible,
+        start,
+        end,
+        limit,
+        tres,
+        gpus,
+        nodes,
+        name,
+        finished,
+        _pending,
+        digest,
+    ) = record
+    last = end if end is not None else start if start is not None else submit
+    return (
+        *(line, db_index, job_id_raw, job_id, account, user, partition, qos, state, exit_code, submit, eligible),
+        *(start, end, limit, tres, gpus, nodes, name, finished, digest, last, line),
+    )
+
+
+def stage(records: Iterable[Record]) -> None:
+    staging.fill("staged", STAGED, map(staged_row, records))
+
+
+def find_runs(cluster_id: int) -> None:
+    """Which known run each staged record speaks of."""
+    staging.analyze("staged")
+    staging.execute(
+        """
+        UPDATE staged SET run_id = run.id FROM allocations_jobrun AS run
+        WHERE run.cluster_id = %s AND run.db_index = staged.db_index
+        """,
+        [cluster_id],
+    )
+    staging.execute(
+        f"""
+        UPDATE staged SET other_run_id = run.id FROM allocations_jobrun AS run
+        WHERE run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw
+          AND run.submit_at = {staging.instant("staged.submit")}
+        """,  # noqa: S608  no text from outside
+        [cluster_id],
+    )
+    quarantine("run_id <> other_run_id")
+    staging.execute("UPDATE staged SET run_id = other_run_id WHERE run_id IS NULL AND other_run_id IS NOT NULL")
+    group_records_of_one_run()
+
+
+def group_records_of_one_run() -> None:
+    """Give records of one run the same group: those that share a run, a database index, or a number and submission."""
+    sharing = [
+        columns
+        for columns in ("run_id", "db_index", "job_id_raw, submit")
+        if staging.number(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM staged WHERE {columns.split(',')[0]} IS NOT NULL "  # noqa: S608
+            f"GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1) AS shared"
+        )
+    ]
+    moved = bool(sharing)
+    while moved:
+        moved = False
+        for columns in sharing:
+            same = " AND ".join(f"staged.{column} = low.{column}" for column in columns.split(", "))
+            moved |= bool(
+                staging.execute(
+                    f"""
+                    UPDATE staged SET grp = low.grp
+                    FROM (SELECT {columns}, MIN(grp) AS grp FROM staged GROUP BY {columns} HAVING COUNT(*) > 1) AS low
+                    WHERE {same} AND staged.grp <> low.grp
+                    """  # noqa: S608
+                )
+            )
+    if sharing:
+        quarantine("grp IN (SELECT grp FROM staged GROUP BY grp HAVING MIN(run_id) <> MAX(run_id))")
+        # what is known of one record of a group is known of all
+        staging.execute(
+            """
+            UPDATE staged SET run_id = known.run_id
+            FROM (SELECT grp, MIN(run_id) AS run_id FROM staged GROUP BY grp HAVING COUNT(*) > 1) AS known
+            WHERE staged.grp = known.grp AND staged.run_id IS NULL AND known.run_id IS NOT NULL
+            """
+        )
+
+
+def quarantine(condition: str) -> None:
+    """Set staged records aside that cannot be said to be of one run."""
+    staging.execute(
+        f"""
+        INSERT INTO staged_bad (line, text, reason)
+        SELECT line, 'JobIDRaw ' || job_id_raw || ', DBIndex ' || COALESCE(db_index, '') || ', Account ' || account, %s
+        FROM staged WHERE {condition}
+        """,  # noqa: S608
+        [TWO_RUNS],
+    )
+    staging.execute(f"DELETE FROM staged WHERE {condition}")  # noqa: S608
+
+
+def judge(as_of: int) -> None:
+    """Say of every staged record what becomes of it.
+
+    `new`: the first that is heard of a run; `wins`: it replaces the run's row; `confirms`: the same content of an ended
+    run, seen later; `same`: nothing new; `loses`: something else is already known to be truer.
+    """
+    staging.execute(
+        """
+        UPDATE staged SET fate = 'loses' FROM (
+            SELECT line, ROW_NUMBER() OVER (PARTITION BY grp ORDER BY finished DESC, last_instant DESC, digest DESC, line)
+                AS place
+            FROM staged WHERE grp IN (SELECT grp FROM staged GROUP BY grp HAVING COUNT(*) > 1)
+        ) AS placed
+        WHERE placed.line = staged.line AND placed.place > 1
+        """
+    )
+    staging.execute("UPDATE staged SET fate = 'new' WHERE fate = 'first' AND run_id IS NULL")
+    e = staging.epoch
+    run_last = f"COALESCE({e('run.end_at')}, {e('run.start_at')}, {e('run.submit_at')})"
+    staging.execute(
+        f"""
+        UPDATE staged SET fate = CASE
+            WHEN staged.digest = run.digest AND (staged.finished OR %s = {e("run.as_of")})
+                THEN CASE WHEN %s > {e("run.as_of")} THEN 'confirms' ELSE 'same' END
+            WHEN (staged.finished, %s, staged.last_instant, staged.digest)
+               > (run.finished, {e("run.as_of")}, {run_last}, run.digest) THEN 'wins'
+            ELSE 'loses' END
+        FROM allocations_jobrun AS run WHERE run.id = staged.run_id AND staged.fate = 'first'
+        """,  # noqa: S608
+        [as_of, as_of, as_of],
+    )
+    # a record that repeats its group's winner to the letter tells nothing new
+    staging.execute(
+        """
+        UPDATE staged SET fate = 'same' FROM staged AS winner
+        WHERE staged.fate = 'loses' AND winner.grp = staged.grp AND winner.fate IN ('new', 'wins', 'confirms', 'same')
+          AND winner.digest = staged.digest AND winner.line <> staged.line
+        """
+    )
+
+
+CONTENT = (
+    *("db_index", "job_id_raw", "job_id", "submit_at", "state", "exit_code", "account", "user_name", "partition", "qos"),
+    *("eligible_at", "start_at", "end_at", "time_limit_minutes", "gpus", "alloc_tres", "node_list", "job_name"),
+    *("finished", "as_of", "digest"),
+)
+
+
+def content_of_staged() -> str:
+    """The staged columns in the order of `CONTENT`; one parameter: the as-of instant."""
+    i = staging.instant
+    return (
+        f"staged.db_index, staged.job_id_raw, staged.job_id, {i('staged.submit')}, staged.state, staged.exit_code, "
+        f"staged.account, staged.user_name, staged.partition_name, staged.qos, {i('staged.eligible')}, "
+        f"{i('staged.started')}, {i('staged.ended')}, staged.time_limit, staged.gpus, staged.alloc_tres, "
+        "staged.node_list, staged.job_name, staged.finished, %s, staged.digest"
+    )
+
+
+def keep_superseded() -> None:
+    """Keep what the runs' rows said that are about to be replaced."""
+    columns = ", ".join(f'"{column}"' for column in CONTENT)
+    run = ", ".join(f'run."{column}"' for column in CONTENT)
+    staging.execute(
+        f"""
+        INSERT INTO allocations_runobservation (run_id, usage_import_id, {columns})
+        SELECT run.id, run.usage_import_id, {run}
+        FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
+        WHERE staged.fate = 'wins'
+        ON CONFLICT (run_id, as_of, digest) DO NOTHING
+        """  # noqa: S608
+    )
+
+
+def keep_lost(usage_import: UsageImport) -> None:
+    """Keep what this file says where something truer is known. Call it after the new runs are there."""
+    staging.execute(
+        f"""
+        UPDATE staged SET run_id = run.id
+        FROM staged AS winner JOIN allocations_jobrun AS run
+          ON run.cluster_id = %s AND run.job_id_raw = winner.job_id_raw
+         AND run.submit_at = {staging.instant("winner.submit")}
+        WHERE winner.grp = staged.grp AND winner.fate = 'new' AND staged.fate = 'loses'
+        """,  # noqa: S608
+        [usage_import.cluster_id],
+    )
+    columns = ", ".join(f'"{column}"' for column in CONTENT)
+    staging.execute(
+        f"""
+        INSERT INTO allocations_runobservation (run_id, usage_import_id, {columns})
+        SELECT run.id, %s, {content_of_staged()}
+        FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
+        WHERE staged.fate = 'loses' AND NOT (run.digest = staged.digest AND (run.finished OR run.as_of = %s))
+        ON CONFLICT (run_id, as_of, digest) DO NOTHING
+        """,  # noqa: S608
+        [usage_import.pk, usage_import.as_of, usage_import.as_of],
+    )
+
+
+def replace_rows(usage_import: UsageImport) -> None:
+    """Put the winning observations into the rows of known runs."""
+    i = staging.instant
+    staging.execute(
+        f"""
+        UPDATE allocations_jobrun SET
+            db_index = COALESCE(staged.db_index, allocations_jobrun.db_index), job_id_raw = staged.job_id_raw,
+            job_id = staged.job_id, submit_at = {i("staged.submit")}, state = staged.state,
+            exit_code = staged.exit_code, account = staged.account, user_name = staged.user_name,
+            partition = staged.partition_name, qos = staged.qos, eligible_at = {i("staged.eligible")},
+            start_at = {i("staged.started")}, end_at = {i("staged.ended")}, time_limit_minutes = staged.time_limit,
+            gpus = staged.gpus, alloc_tres = staged.alloc_tres, node_list = staged.node_list,
+            job_name = staged.job_name, finished = staged.finished, as_of = %s, digest = staged.digest,
+            usage_import_id = %s
+        FROM staged WHERE staged.run_id = allocations_jobrun.id AND staged.fate = 'wins'
+        """,  # noqa: S608
+        [usage_import.as_of, usage_import.pk],
+    )
+    staging.execute(
+        """
+        UPDATE allocations_jobrun SET as_of = %s, db_index = COALESCE(allocations_jobrun.db_index, staged.db_index)
+        FROM staged WHERE staged.run_id = allocations_jobrun.id AND staged.fate = 'confirms'
+        """,
+        [usage_import.as_of],
+    )
+
+
+def add_runs(usage_import: UsageImport) -> int:
+    """Insert the runs that nobody knew; returns the greatest run number before them."""
+    last = staging.number("SELECT MAX(id) FROM allocations_jobrun")
+    columns = ", ".join(f'"{column}"' for column in CONTENT)
+    staging.execute(
+        f"""
+        INSERT INTO allocations_jobrun (cluster_id, unmatched_seconds, first_import_id, usage_import_id, {columns})
+        SELECT %s, 0, %s, %s, {content_of_staged()} FROM staged WHERE fate = 'new' ORDER BY line
+        """,  # noqa: S608
+        [usage_import.cluster_id, usage_import.pk, usage_import.pk, usage_import.as_of],
+    )
+    return last
+
+
+def note_changed_runs(usage_import: UsageImport, last: int) -> None:
+    """Fill `changed_run` with the runs whose charge may differ now."""
+    staging.execute(
+        """
+        INSERT INTO changed_run (run_id)
+        SELECT id FROM allocations_jobrun
+        WHERE id > %s AND first_import_id = %s AND gpus > 0 AND start_at IS NOT NULL
+        UNION ALL
+        SELECT run_id FROM staged WHERE fate = 'wins'
+        """,
+        [last, usage_import.pk],
+    )
+
+
+def renamed_usage(sign: str, name: str) -> str:
+    """The daily usage of runs whose user name changes: taken from the old name (`-`), given to the new one."""
+    return f"""
+        SELECT charge.allocation_id, charge.day, {name}, {sign}SUM(charge.seconds)
+        FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
+        JOIN allocations_runcharge AS charge ON charge.run_id = run.id
+        WHERE staged.fate = 'wins' AND staged.user_name <> run.user_name
+        GROUP BY charge.allocation_id, charge.day, {name}
+    """  # noqa: S608
+
+
+def unmatched_runs(usage_import: UsageImport, last: int) -> int:
+    """How many runs that this file speaks of hold GPU time that no allocation takes."""
+    return staging.number(
+        """
+        SELECT COUNT(*) FROM allocations_jobrun AS run
+        WHERE run.unmatched_seconds > 0 AND run.cluster_id = %s
+          AND ((run.id > %s AND run.first_import_id = %s) OR run.id IN (SELECT run_id FROM staged))
+        """,
+        [usage_import.cluster_id, last, usage_import.pk],
+    )
+
+
+def fates() -> dict[str, int]:
+    """How many staged records had which fate."""
+    return dict(staging.rows("SELECT fate, COUNT(*) FROM staged GROUP BY fate"))

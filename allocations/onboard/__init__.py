@@ -1,0 +1,116 @@
+"""Bringing a centre in from spreadsheets: pools, tenants, projects, members, allocations; all of it or nothing.
+
+    result = onboard(pools=Path("pools.csv"), tenants=Path("tenants.csv"), at=now)
+
+Every bad line of every file is named; then nothing is written. The same files again change nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from allocations.onboard import hours, people, pools, teams
+from allocations.onboard.call import Call, Count
+from allocations.onboard.lines import BadFile, Line, Problem, read
+from allocations.waiting import charge_waiting_runs
+from centre.models import User
+
+__all__ = ["Count", "NothingWritten", "Problem", "Result", "onboard"]
+
+Take = Callable[[list[Line], Count, Call], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What each file came to, and what was passed over."""
+
+    counts: list[Count]
+    warnings: list[str]
+
+    @property
+    def changed_nothing(self) -> bool:
+        return not any(count.new or count.changed for count in self.counts)
+
+
+class NothingWritten(Exception):
+    """Some lines cannot be taken; `problems` names each, in the order of the files and lines."""
+
+    def __init__(self, problems: list[Problem], warnings: list[str]) -> None:
+        super().__init__(
+            ngettext(
+                "Nothing was written: %(number)s line cannot be taken.",
+                "Nothing was written: %(number)s lines cannot be taken.",
+                len(problems),
+            )
+            % {"number": len(problems)}
+        )
+        self.problems = problems
+        self.warnings = warnings
+
+
+def onboard(
+    *,
+    pools: Path | None = None,
+    tenants: Path | None = None,
+    projects: Path | None = None,
+    members: Path | None = None,
+    allocations: Path | None = None,
+    dry_run: bool = False,
+    by: User | None = None,
+    at: datetime,
+) -> Result:
+    """Take the files in this order, in one transaction. Raises NothingWritten.
+
+    With `dry_run` everything is done, and then rolled back.
+    """
+    given: list[tuple[Path | None, tuple[str, ...], tuple[str, ...], Take]] = [
+        (pools, POOLS.NEEDED, (), POOLS.take_pools),
+        (tenants, teams.TENANTS_NEEDED, (), teams.take_tenants),
+        (projects, teams.PROJECTS_NEEDED, (), teams.take_projects),
+        (members, people.NEEDED, people.OPTIONAL, people.take_members),
+        (allocations, hours.NEEDED, hours.OPTIONAL, hours.take_allocations),
+    ]
+    call, counts, warnings, order = Call(by=by, at=at), [], [], []
+    try:
+        with transaction.atomic():
+            for path, needed, optional, take in given:
+                if path is None:
+                    continue
+                order.append(path.name)
+                lines, unknown = _read(path, needed, optional, call)
+                if unknown:
+                    warnings.append(
+                        _("%(file)s: these columns are not used: %(columns)s.")
+                        % {"file": path.name, "columns": ", ".join(unknown)}
+                    )
+                counts.append(Count(path.name))
+                take(lines, counts[-1], call)
+            if call.problems:
+                problems = sorted(call.problems, key=lambda each: (order.index(each.file), each.line))
+                raise NothingWritten(problems, warnings)
+            charge_waiting_runs(clusters=call.mapped, at=at)
+            if dry_run:
+                transaction.set_rollback(True)
+    except IntegrityError as error:
+        reason = _("Someone wrote the same thing at the same time. Run the command again.")
+        raise NothingWritten([Problem(order[-1], 0, reason)], warnings) from error
+    return Result(counts, warnings)
+
+
+POOLS = pools
+
+
+def _read(
+    path: Path, needed: tuple[str, ...], optional: tuple[str, ...], call: Call
+) -> tuple[list[Line], list[str]]:
+    try:
+        return read(path, needed=needed, optional=optional)
+    except BadFile as error:
+        call.problems.append(error.problem)
+        call.unreadable = True
+        return [], []
