@@ -34,7 +34,7 @@ __all__ = ["BadRecord", "Export", "Ignored", "Record", "Row", "UnreadableExport"
 
 _TEXT_KEPT: Final = 1 << 20
 """Characters of continued text that are held for one record."""
-_LONGEST_HEADER: Final = 20_000
+_LONGEST_HEADER: Final = 8_000
 
 
 def open_export(lines: Iterable[bytes] | BinaryIO, *, zone: ZoneInfo, cluster: str) -> "Export":
