@@ -10,7 +10,7 @@ from django.db import models
 from centre.models import Event, User
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _address: ContextVar[str | None] = ContextVar("address", default=None)
 
@@ -52,12 +52,35 @@ def record(
     reason: str = "",
     changes: "Mapping[str, Any] | None" = None,
 ) -> Event:
-    """Write one event; the only writer of `Event`.
+    """Write one event; with `record_all` the only writer of `Event`.
 
     `act` is the verb ("register_tenant"), `on` the object, `by` the person (None: a command of the operator), `changes`
     what differs as `{field: [old, new]}` or other plain facts worth keeping. Call it inside the verb's transaction.
     """
-    return Event.objects.create(
+    event = _event(on, changes or {}, act=act, by=by, at=at, reason=reason)
+    event.save(force_insert=True)
+    return event
+
+
+def record_all(
+    *,
+    act: str,
+    on: "Iterable[tuple[models.Model, Mapping[str, Any]]]",
+    by: User | None,
+    at: datetime,
+    reason: str = "",
+) -> None:
+    """Write one event for each object, with what changed on it, in a few statements however many there are."""
+    Event.objects.bulk_create(
+        [_event(row, changes, act=act, by=by, at=at, reason=reason) for row, changes in on],
+        batch_size=1_000,
+    )
+
+
+def _event(
+    on: models.Model, changes: "Mapping[str, Any]", *, act: str, by: User | None, at: datetime, reason: str
+) -> Event:
+    return Event(
         at=at,
         actor=by,
         act=act,
@@ -65,7 +88,7 @@ def record(
         object_id=str(on.pk),
         object_name=str(on)[:300],
         reason=reason,
-        changes={field: plain_deep(value) for field, value in (changes or {}).items()},
+        changes={field: plain_deep(value) for field, value in changes.items()},
         address=_address.get(),
     )
 
