@@ -13,6 +13,7 @@ from typing import Final
 
 from django.db import models
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -117,12 +118,16 @@ ROAD_TO_DECISION: Final = (
 """The straight road from receipt to decision, without detours."""
 
 
-class AlreadyDecided(Exception):  # noqa: N818  named after what went wrong
+class CaseError(Exception):
+    """Why a case cannot go on as asked, as a sentence for a screen."""
+
+
+class AlreadyDecided(CaseError):
     """Somebody else moved the case first; what was seen no longer stands."""
 
 
-class NotPossible(Exception):  # noqa: N818
-    """The table has no such move."""
+class NotPossible(CaseError):
+    """The case stands where this cannot be done."""
 
 
 def may_move(before: str, after: str) -> bool:
@@ -137,7 +142,9 @@ def road_to_decision(state: str) -> tuple[State, ...]:
     """
     seen = State(state)
     if seen not in UNDECIDED:
-        raise NotPossible
+        raise NotPossible(
+            gettext("The application is not waiting for a decision; its state is “%(state)s”.") % {"state": seen.label}
+        )
     if seen is State.CLARIFICATION:
         return ROAD_TO_DECISION[1:]
     if seen is State.DEFERRED:

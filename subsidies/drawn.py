@@ -1,0 +1,111 @@
+"""What an award has paid for so far: charged GPU time x list price of its day x rate.
+
+    list value  =  sum over the award's allocations and days of GPU-seconds charged x the pool's list price that day
+    subsidy     =  list value x rate, at most the award's amount
+    own share   =  list value - subsidy
+
+Whole numbers throughout; each figure is rounded once, half up, to a cent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import BigIntegerField, Case, F, Max, OuterRef, Sum, Value, When
+from django.db.models.functions import Cast, Coalesce
+
+from allocations.models import DailyUsage, UsageImport
+from subsidies import prices
+from subsidies.models import Award, AwardGrant
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Figures of one award: GPU-seconds charged, cents. `unpriced_seconds` had no list price on their day."""
+
+    gpu_seconds: int
+    list_value_cents: int
+    subsidy_cents: int
+    own_share_cents: int
+    unpriced_seconds: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was charged to an award's allocations: GPU-seconds, and the same x cents per GPU-hour."""
+
+    gpu_seconds: int = 0
+    cent_seconds: int = 0
+    unpriced_seconds: int = 0
+
+
+def drawn(usage: Usage, *, rate_bp: int, amount_cents: int) -> Drawn:
+    """The figures that follow from what was charged; pure."""
+    list_value = prices.list_value_cents(usage.cent_seconds)
+    subsidy = min(prices.subsidy_cents(usage.cent_seconds, rate_bp=rate_bp), amount_cents)
+    return Drawn(
+        gpu_seconds=usage.gpu_seconds,
+        list_value_cents=list_value,
+        subsidy_cents=subsidy,
+        own_share_cents=list_value - subsidy,
+        unpriced_seconds=usage.unpriced_seconds,
+    )
+
+
+def drawn_by(awards: Iterable[Award]) -> dict[int, Drawn]:
+    """The figures of each award, by its id; two queries however many there are."""
+    terms = {award.pk: award for award in awards}
+    award_of = dict(AwardGrant.objects.filter(award__in=terms).order_by("pk").values_list("allocation_id", "award_id"))
+    of_award: dict[int, list[Usage]] = {pk: [] for pk in terms}
+    for allocation_id, usage in _usage_of(award_of).items():
+        of_award[award_of[allocation_id]].append(usage)
+    return {
+        pk: drawn(_together(usages), rate_bp=terms[pk].rate_bp, amount_cents=terms[pk].amount_cents)
+        for pk, usages in of_award.items()
+    }
+
+
+def as_of(award: Award) -> datetime | None:
+    """Up to when usage is known on every cluster that the award has hours on; None while some have no import."""
+    clusters = set(
+        AwardGrant.objects.filter(award=award).order_by().values_list("allocation__pool__cluster", flat=True)
+    )
+    latest = (
+        UsageImport.objects.filter(state=UsageImport.State.DONE, cluster__in=clusters)
+        .order_by()
+        .values_list("cluster")
+        .annotate(until=Max("as_of"))
+    )
+    known = [until for _cluster, until in latest if until is not None]
+    return min(known) if known and len(known) == len(clusters) else None
+
+
+def _usage_of(allocations: Iterable[int]) -> dict[int, Usage]:
+    """What was charged per allocation, each day at its own list price."""
+    price = prices.price_on(OuterRef("allocation__pool"), OuterRef("day"))
+    rows = (
+        DailyUsage.objects.filter(allocation__in=list(allocations))
+        .annotate(price=price)
+        .order_by()
+        .values_list("allocation_id")
+        .annotate(
+            gpu_seconds=Cast(Sum("seconds"), BigIntegerField()),
+            cent_seconds=Cast(Sum(F("seconds") * Coalesce(F("price"), 0)), BigIntegerField()),
+            unpriced=Cast(Sum(Case(When(price=None, then=F("seconds")), default=Value(0))), BigIntegerField()),
+        )
+    )
+    return {
+        allocation_id: Usage(gpu_seconds=gpu_seconds, cent_seconds=cent_seconds, unpriced_seconds=unpriced)
+        for allocation_id, gpu_seconds, cent_seconds, unpriced in rows
+    }
+
+
+def _together(usages: Iterable[Usage]) -> Usage:
+    total = Usage()
+    for usage in usages:
+        total = Usage(
+            gpu_seconds=total.gpu_seconds + usage.gpu_seconds,
+            cent_seconds=total.cent_seconds + usage.cent_seconds,
+            unpriced_seconds=total.unpriced_seconds + usage.unpriced_seconds,
+        )
+    return total
