@@ -14,11 +14,14 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from allocations.onboard import hours, people, pools, teams
+from allocations.onboard import hours, machines, people, teams
 from allocations.onboard.call import Call, Count
 from allocations.onboard.lines import BadFile, Line, Problem, read
 from allocations.waiting import charge_waiting_runs
+from centre.machines import MachineError
+from centre.members import MemberError
 from centre.models import User
+from centre.tenants import TenantError
 
 __all__ = ["Count", "NothingWritten", "Problem", "Result", "onboard"]
 
@@ -69,13 +72,16 @@ def onboard(
     With `dry_run` everything is done, and then rolled back.
     """
     given: list[tuple[Path | None, tuple[str, ...], tuple[str, ...], Take]] = [
-        (pools, POOLS.NEEDED, (), POOLS.take_pools),
+        (pools, machines.NEEDED, (), machines.take_pools),
         (tenants, teams.TENANTS_NEEDED, (), teams.take_tenants),
         (projects, teams.PROJECTS_NEEDED, (), teams.take_projects),
         (members, people.NEEDED, people.OPTIONAL, people.take_members),
         (allocations, hours.NEEDED, hours.OPTIONAL, hours.take_allocations),
     ]
-    call, counts, warnings, order = Call(by=by, at=at), [], [], []
+    call = Call(by=by, at=at)
+    counts: list[Count] = []
+    warnings: list[str] = []
+    order: list[str] = []
     try:
         with transaction.atomic():
             for path, needed, optional, take in given:
@@ -96,21 +102,16 @@ def onboard(
             charge_waiting_runs(clusters=call.mapped, at=at)
             if dry_run:
                 transaction.set_rollback(True)
-    except IntegrityError as error:
-        reason = _("Someone wrote the same thing at the same time. Run the command again.")
-        raise NothingWritten([Problem(order[-1], 0, reason)], warnings) from error
+    except (IntegrityError, MachineError, TenantError, MemberError) as error:
+        reason = _("The database refused it: %(error)s Did someone else write at the same time? Then run it again.")
+        raise NothingWritten([Problem(order[-1], 0, reason % {"error": error})], warnings) from error
     return Result(counts, warnings)
 
 
-POOLS = pools
-
-
-def _read(
-    path: Path, needed: tuple[str, ...], optional: tuple[str, ...], call: Call
-) -> tuple[list[Line], list[str]]:
+def _read(path: Path, needed: tuple[str, ...], optional: tuple[str, ...], call: Call) -> tuple[list[Line], list[str]]:
     try:
         return read(path, needed=needed, optional=optional)
     except BadFile as error:
         call.problems.append(error.problem)
-        call.unreadable = True
+        call.lacks_a_file = True
         return [], []

@@ -12,7 +12,7 @@ from allocations.ledger import LedgerError
 from allocations.onboard.lines import BadLine, Line, Problem
 from centre.machines import MachineError
 from centre.members import MemberError
-from centre.models import User
+from centre.models import Cluster, User
 from centre.tenants import TenantError
 
 
@@ -50,7 +50,8 @@ class Call:
     problems: list[Problem] = field(default_factory=list)
     broken: set[tuple[str, str]] = field(default_factory=set)
     leads: dict[tuple[str, str], Line] = field(default_factory=dict)
-    new_mappings: bool = False
+    mapped: set[Cluster] = field(default_factory=set)
+    lacks_a_file: bool = False
 
     @contextmanager
     def line(self, line: Line, *makes: tuple[str, str]) -> Iterator[None]:
@@ -70,8 +71,8 @@ class Call:
         self.problems.append(Problem(line.file, line.number, reason))
 
     def missing(self, kind: str, code: str, message: str) -> Exception:
-        """What to raise because a thing is not known: silent where a refused line of this call should have made it."""
-        return Consequence() if (kind, code) in self.broken else BadLine(message)
+        """What to raise because a thing is not known: silent where a refused line or file should have made it."""
+        return Consequence() if self.lacks_a_file or (kind, code) in self.broken else BadLine(message)
 
 
 def _sentences(error: ValidationError) -> list[str]:

@@ -53,12 +53,8 @@ def take_allocations(lines: list[Line], count: Count, call: Call) -> None:
     projects = {row.code: row for row in Project.objects.all()}
     pools = {row.code: row for row in GpuPool.objects.select_related("cluster")}
     standing = {row.reference: row for row in Allocation.objects.select_related("project", "pool")}
-    brought_in = {
-        reference: seconds
-        for reference, seconds in LedgerEntry.objects.filter(kind=LedgerEntry.Kind.GRANT)
-        .values_list("allocation__reference")
-        .annotate(Sum("seconds"))
-    }
+    grants = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.GRANT).values_list("allocation__reference")
+    brought_in = dict(grants.annotate(Sum("seconds")))
     for line in once(lines, "allocation", "reference", call):
         with call.line(line):
             reference = line.text("reference", most=80)
@@ -119,7 +115,7 @@ def _funding(text: str) -> Allocation.Funding:
 
 
 def _agree(wanted: Wanted, allocation: Allocation, brought_in: int) -> None:
-    """Raise BadLine when an allocation of this reference stands that is not the line's: what differs, and what to do."""
+    """Raise BadLine when the allocation of this reference is not the line's: what differs, and what to do."""
     pairs = {
         "project": (wanted.project.code, allocation.project.code),
         "pool": (wanted.pool.code, allocation.pool.code),

@@ -49,9 +49,7 @@ class Line:
         if needed and not value:
             raise BadLine(_("%(column)s is empty.") % {"column": column})
         if len(value) > most:
-            raise BadLine(
-                _("%(column)s is longer than %(most)s characters.") % {"column": column, "most": most}
-            )
+            raise BadLine(_("%(column)s is longer than %(most)s characters.") % {"column": column, "most": most})
         if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in value):
             raise BadLine(_("%(column)s has a line break or a control character in it.") % {"column": column})
         return value
@@ -122,9 +120,7 @@ def read(path: Path, *, needed: tuple[str, ...], optional: tuple[str, ...] = ())
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise BadFile(
-            path.name, line, _("It is not UTF-8 text. Save the spreadsheet as “CSV UTF-8”.")
-        ) from None
+        raise BadFile(path.name, line, _("It is not UTF-8 text. Save the spreadsheet as “CSV UTF-8”.")) from None
     rows = _rows(path.name, text)
     header_line, header = next(rows, (1, []))
     columns = [name.strip().lower() for name in header]
@@ -140,7 +136,8 @@ def read(path: Path, *, needed: tuple[str, ...], optional: tuple[str, ...] = ())
                 % {"cells": len(values), "columns": len(columns)},
             )
         if any(values):
-            lines.append(Line(path.name, number, dict(zip(columns, values, strict=False))))
+            padded = values + [""] * (len(columns) - len(values))
+            lines.append(Line(path.name, number, dict(zip(columns, padded, strict=False))))
     unknown = [name for name in columns if name and name not in needed and name not in optional]
     return lines, unknown
 
@@ -161,9 +158,7 @@ def _rows(file: str, text: str) -> Iterator[tuple[int, list[str]]]:
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise BadFile(
-                file, begins, _("It is not CSV from here on: %(error)s.") % {"error": error}
-            ) from None
+            raise BadFile(file, begins, _("It is not CSV from here on: %(error)s.") % {"error": error}) from None
         if row is None:
             return
         yield begins, row
@@ -175,9 +170,7 @@ def _check_header(file: str, line: int, columns: list[str], header: list[str], n
     if missing:
         if len(columns) == 1 and (";" in header[0] or "\t" in header[0]):
             raise BadFile(file, line, _("Its columns are not separated by commas. Save it as “CSV UTF-8” with commas."))
-        raise BadFile(
-            file, line, _("The header lacks these columns: %(columns)s.") % {"columns": ", ".join(missing)}
-        )
+        raise BadFile(file, line, _("The header lacks these columns: %(columns)s.") % {"columns": ", ".join(missing)})
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise BadFile(

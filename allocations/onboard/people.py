@@ -71,7 +71,8 @@ class Teams:
     def __init__(self) -> None:
         current = Membership.objects.current()
         self._roles = {
-            (project, user): (pk, role) for pk, project, user, role in current.values_list("pk", "project", "user", "role")
+            (project, user): (pk, role)
+            for pk, project, user, role in current.values_list("pk", "project", "user", "role")
         }
         self._joining: list[members.Joining] = []
         self._changing: list[tuple[Line, int, ProjectRole]] = []
@@ -135,7 +136,9 @@ class ClusterNames:
             raise BadLine(_("“%(word)s” is not a user name on a cluster.") % {"word": word})
         if not colon:
             if not self._clusters:
-                raise call.missing("cluster", "", _("There is no cluster yet to have user names on; bring in pools first."))
+                raise call.missing(
+                    "cluster", "", _("There is no cluster yet to have user names on; bring in pools first.")
+                )
             return [(cluster, name) for cluster in self._clusters.values()]
         if code not in self._clusters:
             raise call.missing("cluster", code, _("There is no cluster “%(code)s”.") % {"code": code})

@@ -132,7 +132,7 @@ def take_projects(lines: list[Line], count: Count, call: Call) -> None:
                 continue
             if project.tenant_id != tenant.pk:
                 raise BadLine(
-                    _("The project %(project)s belongs to the tenant %(tenant)s, and a project never changes its tenant.")
+                    _("The project %(project)s belongs to the tenant %(tenant)s, and no project changes its tenant.")
                     % {"project": code, "tenant": project.tenant.code}
                 )
             joined = teams.give(project, lead, ProjectRole.LEAD, line)

@@ -1,4 +1,4 @@
-"""pools.csv: sites, clusters, GPU pools, whose runs are theirs, and from when how many GPUs are in service at what price.
+"""pools.csv: sites, clusters, GPU pools, whose runs are theirs, how many GPUs are in service from when, and the price.
 
 A further line with the same code and another `in_service_on` adds capacity and price from that day on.
 """
@@ -119,9 +119,7 @@ def _take(row: PoolLine, standing: Standing, call: Call) -> Outcome:
     pool = standing.pools.get(row.code)
     new = pool is None
     if pool is None:
-        pool = machines.register_pool(
-            cluster=cluster, code=row.code, gpu_model=row.gpu_model, by=call.by, at=call.at
-        )
+        pool = machines.register_pool(cluster=cluster, code=row.code, gpu_model=row.gpu_model, by=call.by, at=call.at)
         standing.pools[pool.code] = pool
     elif pool.cluster_id != cluster.pk:
         raise BadLine(
@@ -132,12 +130,11 @@ def _take(row: PoolLine, standing: Standing, call: Call) -> Outcome:
     machines.change_pool(pool=pool, gpu_model=row.gpu_model, by=call.by, at=call.at)
     new = _amounts(row, pool, standing, call) or new
     for kind, name in row.names:
-        mapping = machines.map_pool(
-            pool=pool, kind=kind, name=name, from_on=row.in_service_on, by=call.by, at=call.at
-        )
+        mapping = machines.map_pool(pool=pool, kind=kind, name=name, from_on=row.in_service_on, by=call.by, at=call.at)
         if mapping.pk not in standing.mappings:
             standing.mappings.add(mapping.pk)
-            call.new_mappings = changed = True
+            call.mapped.add(cluster)
+            changed = True
     if new:
         return Outcome.NEW
     return Outcome.CHANGED if changed else Outcome.SAME

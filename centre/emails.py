@@ -1,0 +1,110 @@
+"""One function per letter. Letters are plain text, in the language of who receives them, and are sent after the commit.
+
+Names and titles come from outside: in a letter they stand on one line, without control characters, and cut short, so
+that none of them can add a heading, a line or a paragraph of its own.
+"""
+
+import logging
+import smtplib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import urljoin
+
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, override
+
+from centre.models import Centre, Membership, User
+
+logger = logging.getLogger(__name__)
+PROJECTS_SHOWN = 10
+
+
+def one_line(text: str, most: int = 120) -> str:
+    """A name or title as a letter may show it: one line, no control or direction characters, at most so long."""
+    shown = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def first_sign_in(*, people: Sequence[User]) -> list[User]:
+    """Send each person the link with which they choose a password. Returns those whose letter could not be sent."""
+    centre = Centre.objects.filter(id=1).first()
+    projects: dict[int, list[str]] = defaultdict(list)
+    joined = Membership.objects.current().filter(user__in=[user.pk for user in people]).order_by("project__code")
+    for user_id, code, title in joined.values_list("user", "project__code", "project__title"):
+        projects[user_id].append(f"{code}: {one_line(title)}")
+    letters = []
+    for user in people:
+        with override(user.language):
+            context = {
+                "name": one_line(user.name),
+                "email": user.email,
+                "centre": one_line(centre.name) if centre else _("the supercomputing centre"),
+                "projects": projects[user.pk][:PROJECTS_SHOWN],
+                "more_projects": max(0, len(projects[user.pk]) - PROJECTS_SHOWN),
+                "link": password_link(user),
+                "link_lives": lifetime(settings.PASSWORD_RESET_TIMEOUT),
+                "reset_link": absolute(reverse("account_reset_password")),
+            }
+            letters.append((user, letter("first_sign_in", user, context)))
+    return deliver(letters)
+
+
+def letter(name: str, to: User, context: Mapping[str, object]) -> EmailMessage:
+    """The letter of `templates/emails/<name>.txt`: its first line is the subject."""
+    subject, _newline, body = render_to_string(f"emails/{name}.txt", dict(context)).strip().partition("\n")
+    return EmailMessage(subject=one_line(subject), body=body.strip() + "\n", to=[to.email])
+
+
+def deliver(letters: Iterable[tuple[User, EmailMessage]]) -> list[User]:
+    """Send over one connection. Who could not be reached is returned and logged; the others get their letter."""
+    undelivered = []
+    connection = get_connection()
+    for user, message in letters:
+        message.connection = connection
+        try:
+            message.send()
+        except (smtplib.SMTPException, OSError) as error:
+            logger.warning("A letter to person %s could not be sent: %s", user.pk, error)
+            undelivered.append(user)
+            connection.close()
+    connection.close()
+    return undelivered
+
+
+def password_link(user: User) -> str:
+    """Where the person chooses a password; works once, for PASSWORD_RESET_TIMEOUT seconds."""
+    key = default_token_generator.make_token(user)
+    return absolute(reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key}))
+
+
+def absolute(path: str) -> str:
+    """A page's address for people outside: never taken from a request's headers."""
+    return urljoin(settings.PUBLIC_URL.rstrip("/") + "/", path.lstrip("/"))
+
+
+def lifetime(seconds: int) -> str:
+    """How long something lives, in the current language: whole days where it comes to days, else hours."""
+    hours = seconds // 3600
+    if hours >= 24 and hours % 24 == 0:
+        return ngettext("%(days)s day", "%(days)s days", hours // 24) % {"days": hours // 24}
+    return ngettext("%(hours)s hour", "%(hours)s hours", hours) % {"hours": hours}
+
+
+def where_letters_go() -> str:
+    """What becomes of a letter on this installation, as a sentence for whoever sends one by a command."""
+    backend = settings.EMAIL_BACKEND.rpartition(".")[0]
+    if backend.endswith("filebased"):
+        return _("Letters are written as files into %(folder)s.") % {"folder": settings.EMAIL_FILE_PATH}
+    if backend.endswith("console"):
+        return _("Letters are printed on the console.")
+    if backend.endswith("smtp"):
+        return _("Letters go through the mail server %(host)s.") % {"host": settings.EMAIL_HOST}
+    return _("Letters go through %(backend)s.") % {"backend": settings.EMAIL_BACKEND}

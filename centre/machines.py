@@ -1,0 +1,187 @@
+"""Sites, clusters and GPU pools: register, say what is in service when, what it costs, and whose runs they take."""
+
+from datetime import date, datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from centre.audit import record
+from centre.models import Capacity, Cluster, GpuPool, ListPrice, PoolMapping, Site, User
+
+
+class MachineError(Exception):
+    """Why a machine could not be registered or changed, as a sentence for a screen."""
+
+
+class CodeTaken(MachineError):
+    """Another site, cluster or pool has the code."""
+
+
+class CapacityStands(MachineError):
+    """The pool's capacity already changes on that day, to another number."""
+
+
+class PriceStands(MachineError):
+    """The pool already has another list price from that day; prices are superseded, never edited."""
+
+
+class MappingTaken(MachineError):
+    """The name belongs to another pool in that time."""
+
+
+@transaction.atomic
+def register_site(
+    *, code: str, name_en: str, by: User | None, at: datetime, name_zh_hant: str = "", name_zh_hans: str = ""
+) -> Site:
+    """Register a place with machines."""
+    site = Site(code=code, name_en=name_en, name_zh_hant=name_zh_hant, name_zh_hans=name_zh_hans)
+    _insert(site, _("There is already a site with this code."))
+    record(act="register_site", on=site, by=by, at=at, changes={"code": code, "name": name_en})
+    return site
+
+
+@transaction.atomic
+def register_cluster(*, site: Site, code: str, time_zone: str, by: User | None, at: datetime) -> Cluster:
+    """Register a Slurm cluster; the midnights of `time_zone` part its accounting days."""
+    cluster = Cluster(site=site, code=code, time_zone=time_zone)
+    _insert(cluster, _("There is already a cluster with this code."))
+    record(
+        act="register_cluster",
+        on=cluster,
+        by=by,
+        at=at,
+        changes={"code": code, "site": site.code, "time_zone": time_zone},
+    )
+    return cluster
+
+
+@transaction.atomic
+def register_pool(*, cluster: Cluster, code: str, gpu_model: str, by: User | None, at: datetime) -> GpuPool:
+    """Register a pool; it has no GPU in service until `set_capacity`, and takes no run until `map_pool`."""
+    pool = GpuPool(cluster=cluster, code=code, gpu_model=gpu_model)
+    _insert(pool, _("There is already a GPU pool with this code."))
+    record(
+        act="register_pool",
+        on=pool,
+        by=by,
+        at=at,
+        changes={"code": code, "cluster": cluster.code, "gpu_model": gpu_model},
+    )
+    return pool
+
+
+@transaction.atomic
+def change_pool(*, pool: GpuPool, gpu_model: str, by: User | None, at: datetime) -> GpuPool:
+    """Write the name of the pool's GPU model anew."""
+    if pool.gpu_model == gpu_model:
+        return pool
+    before, pool.gpu_model = pool.gpu_model, gpu_model
+    pool.clean_fields()
+    pool.save(update_fields=["gpu_model"])
+    record(act="change_pool", on=pool, by=by, at=at, changes={"gpu_model": [before, gpu_model]})
+    return pool
+
+
+@transaction.atomic
+def set_capacity(*, pool: GpuPool, gpus: int, from_on: date, by: User | None, at: datetime, note: str = "") -> Capacity:
+    """Say how many GPUs are in service from a day on. The same again changes nothing; raises CapacityStands."""
+    capacity, made = Capacity.objects.get_or_create(pool=pool, from_on=from_on, defaults={"gpus": gpus, "note": note})
+    if capacity.gpus != gpus:
+        raise CapacityStands(
+            _("From %(day)s on %(pool)s has %(gpus)s GPUs in service.")
+            % {"day": from_on.isoformat(), "pool": pool.code, "gpus": capacity.gpus}
+        )
+    if made:
+        record(
+            act="set_capacity",
+            on=capacity,
+            by=by,
+            at=at,
+            reason=note,
+            changes={"pool": pool.code, "from_on": from_on, "gpus": gpus},
+        )
+    return capacity
+
+
+@transaction.atomic
+def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User | None, at: datetime) -> ListPrice:
+    """Say what a GPU-hour costs from a day on, in cents. The same again changes nothing; raises PriceStands."""
+    price, made = ListPrice.objects.get_or_create(
+        pool=pool, from_on=from_on, defaults={"cents_per_gpu_hour": cents_per_gpu_hour}
+    )
+    if price.cents_per_gpu_hour != cents_per_gpu_hour:
+        dollars, cents = divmod(price.cents_per_gpu_hour, 100)
+        raise PriceStands(
+            _("From %(day)s on the list price of %(pool)s is HK$%(price)s per GPU-hour; prices are never rewritten.")
+            % {"day": from_on.isoformat(), "pool": pool.code, "price": f"{dollars}.{cents:02}"}
+        )
+    if made:
+        record(
+            act="set_price",
+            on=price,
+            by=by,
+            at=at,
+            changes={"pool": pool.code, "from_on": from_on, "cents_per_gpu_hour": cents_per_gpu_hour},
+        )
+    return price
+
+
+@transaction.atomic
+def map_pool(
+    *, pool: GpuPool, kind: PoolMapping.Kind, name: str, from_on: date, by: User | None, at: datetime
+) -> PoolMapping:
+    """Let the pool take the GPUs of that typed name, or of that partition, from a day on.
+
+    Where the pool takes them already from a later day, the new row fills the time until then. The same again changes
+    nothing. Raises MappingTaken when another pool takes them in that time. Runs that are already imported are charged
+    by who calls this: `allocations` knows how.
+    """
+    standing = list(
+        PoolMapping.objects.select_related("pool")
+        .filter(Q(until_on__isnull=True) | Q(until_on__gte=from_on), cluster=pool.cluster_id, kind=kind, name=name)
+        .order_by("from_on")
+    )
+    own = [row for row in standing if row.pool_id == pool.pk]
+    covering = next((row for row in own if row.from_on <= from_on), None)
+    if covering is not None:
+        return covering
+    until_on = own[0].from_on - timedelta(days=1) if own else None
+    for other in standing:
+        if other.pool_id != pool.pk and (until_on is None or other.from_on <= until_on):
+            raise MappingTaken(
+                _("“%(name)s” on %(cluster)s belongs to the pool %(pool)s from %(day)s on.")
+                % {
+                    "name": name,
+                    "cluster": pool.cluster.code,
+                    "pool": other.pool.code,
+                    "day": other.from_on.isoformat(),
+                }
+            )
+    mapping = PoolMapping(
+        cluster_id=pool.cluster_id, pool=pool, kind=kind, name=name, from_on=from_on, until_on=until_on
+    )
+    mapping.clean_fields()
+    try:
+        with transaction.atomic():
+            mapping.save(force_insert=True)
+    except IntegrityError:
+        raise MappingTaken(_("“%(name)s” belongs to another pool in that time.") % {"name": name}) from None
+    record(
+        act="map_pool",
+        on=mapping,
+        by=by,
+        at=at,
+        changes={"pool": pool.code, "kind": str(kind), "name": name, "from_on": from_on, "until_on": until_on},
+    )
+    return mapping
+
+
+def _insert(row: Site | Cluster | GpuPool, taken: str) -> None:
+    """Save a new row. Raises CodeTaken with that sentence, or ValidationError for a field that does not fit."""
+    row.clean_fields()
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        raise CodeTaken(taken) from None
