@@ -4,14 +4,21 @@ from pathlib import Path
 
 from tests.stages import Counts, Stage, counted, summary_line
 
-REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" tests="10">
-<testcase/></testsuite></testsuites>"""
+REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" errors="2" failures="1" skipped="1" tests="7">
+<testcase classname="tests.test_books" name="test_good"/>
+<testcase classname="tests.test_books" name="test_bad"><failure message="no"/></testcase>
+<testcase classname="tests.test_books" name="test_left_out"><skipped message="not here"/></testcase>
+<testcase classname="tests.test_books" name="test_breaks_afterwards"/>
+<testcase classname="tests.test_books" name="test_breaks_afterwards"><error message="no"/></testcase>
+<testcase classname="" name="tests.test_unreadable"><error message="said by the first process"/></testcase>
+<testcase classname="" name="tests.test_unreadable"><error message="said by the second process"/></testcase>
+</testsuite></testsuites>"""
 
 
-def test_counts_are_read_from_the_report(tmp_path: Path) -> None:
+def test_counts_are_read_from_the_report_and_each_test_counts_once(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(REPORT)
-    assert counted(report) == Counts(passed=4, failed=3, skipped=3)
+    assert counted(report) == Counts(passed=1, failed=3, skipped=1)
 
 
 def test_summary_line_sums_all_stages() -> None:
