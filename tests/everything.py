@@ -11,6 +11,7 @@ The very last line is the sum over all test stages: `N passed, N failed, N skipp
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,7 @@ class Run:
         with postgres() as url:
             if url is None:
                 self.not_found.append("PostgreSQL: the stage `postgres` did not run (apt-get install postgresql)")
-                return Counts()
+                return Counts(absent=True)
             marks = "hard and not browser" if self.hard else "not browser and not hard"
             return run_pytest("postgres", marks, self.environment(url))
 
@@ -68,7 +69,7 @@ class Run:
         executable = chromium.found_or_fetched()
         if executable is None:
             self.not_found.append("Chromium: the stage `browser` did not run (apt-get install chromium, or CHROMIUM=)")
-            return Counts()
+            return Counts(absent=True)
         if not chromium.chinese_font_found_or_fetched():
             self.not_found.append("a Chinese font: Chinese pages were not tested as people see them (fonts-noto-cjk)")
         marks = "browser" if self.hard else "browser and not hard"
@@ -83,6 +84,7 @@ def main() -> int:
     unknown = set(asked.stages) - set(BUDGETS)
     if unknown:
         parser.error(f"no such stage: {', '.join(sorted(unknown))}; there are {', '.join(BUDGETS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped and folders removed
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in order with what the stages print
     usual = [name for name in BUDGETS if not (asked.hard and name == "static")]
     scratch = Path(tempfile.mkdtemp(prefix="portal-checks."))

@@ -20,12 +20,13 @@ PROCESSES = str(min(4, os.cpu_count() or 1))
 
 @dataclass(frozen=True)
 class Counts:
-    """Tests of one stage. `broken`: it failed without, or besides, a failed test."""
+    """Tests of one stage. `broken`: it failed without, or besides, a failed test. `absent`: what it needs is not here."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     broken: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Stage:
     @property
     def failed(self) -> bool:
         return self.counts.broken or self.counts.failed > 0
+
+    @property
+    def result(self) -> str:
+        return "NOT RUN" if self.counts.absent else "FAILED" if self.failed else "ok"
 
 
 def run_pytest(name: str, marks: str, env: Mapping[str, str]) -> Counts:
@@ -135,12 +140,12 @@ def run_static(env: Mapping[str, str], not_found: list[str]) -> Counts:
 
 def write_table(stages: list[Stage]) -> str:
     """Stages as a Markdown table, which reads well in a terminal too."""
-    lines = ["| stage    | result | passed | failed | skipped | seconds | budget |"]
-    lines.append("|----------|--------|-------:|-------:|--------:|--------:|-------:|")
+    lines = ["| stage    | result  | passed | failed | skipped | seconds | budget |"]
+    lines.append("|----------|---------|-------:|-------:|--------:|--------:|-------:|")
     for stage in stages:
         counts = stage.counts
         lines.append(
-            f"| {stage.name:8} | {'FAILED' if stage.failed else 'ok':6} | {counts.passed:6} | {counts.failed:6} "
+            f"| {stage.name:8} | {stage.result:7} | {counts.passed:6} | {counts.failed:6} "
             f"| {counts.skipped:7} | {stage.seconds:7.1f} | {stage.budget or '-':>6} |"
         )
     return "\n".join(lines) + "\n"
