@@ -45,7 +45,7 @@ _SAFE_LENGTH: Final = 16
 _SAFE_VARIETY: Final = 6
 
 
-class UnreadableExport(Exception):  # noqa: N818 - named after what went wrong
+class UnreadableExport(Exception):
     """The file cannot be read at all; the message says what it lacks and what to do."""
 
 
