@@ -9,7 +9,8 @@ class AllocationsConfig(AppConfig):
     verbose_name = _("GPU time")
 
     def ready(self) -> None:
-        from allocations import reports  # noqa: PLC0415  models are ready only now
+        from allocations import panels, reports  # noqa: PLC0415  models are ready only now
         from centre import registry  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
+        registry.admin_panels.append(panels.allocations_of)

@@ -1,10 +1,40 @@
 """The portal's own admin site: whoever is not centre staff does not learn that it exists."""
 
+from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext_lazy as _
+
+# The index by the work that people come for. Models that are not named here stand under the name of their app.
+GROUPS: tuple[tuple[str, Any, str], ...] = (
+    ("tenants", _("Tenants and teams"), "centre.tenant centre.project centre.membership centre.representative"),
+    ("gpu-time", _("GPU time"), "allocations.allocation allocations.changerequest allocations.ledgerentry"),
+    (
+        "usage",
+        _("Usage"),
+        "allocations.jobrun allocations.usageimport allocations.quarantinedrecord allocations.notice",
+    ),
+    (
+        "scheme",
+        _("Subsidy scheme"),
+        "subsidies.application subsidies.subsidyproject subsidies.award subsidies.decision subsidies.scheme "
+        "subsidies.fundentry",
+    ),
+    ("machines", _("Machines and prices"), "centre.gpupool centre.cluster centre.site centre.outage"),
+    ("people", _("People and roles"), "centre.user centre.appointment centre.clusteruser"),
+    ("centre", _("The centre"), "centre.centre centre.event"),
+)
+NOT_OURS = {
+    "password_change_done",
+    "view_on_site",
+}  # passwords are changed under /accounts/; pages name their own links
 
 
 class PortalAdminSite(AdminSite):
@@ -13,10 +43,56 @@ class PortalAdminSite(AdminSite):
     index_title = _("Administration")
     site_url = "/"
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # noqa: ARG002
-        """There is one sign-in for everybody; someone signed in who is not staff gets the same answer as for no page."""
-        from django.contrib.auth.views import redirect_to_login
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.disable_action("delete_selected")
 
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        """Any page of the site: someone signed in who is not staff gets the answer of a page that does not exist."""
+        guarded = super().admin_view(view, cacheable)
+
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if request.user.is_authenticated and not self.has_permission(request):
+                raise Http404
+            return guarded(request, *args, **kwargs)
+
+        return update_wrapper(inner, view)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Django's, with one sign-in for everybody: the portal's."""
+        urls = [url for url in super().get_urls() if getattr(url, "name", None) not in NOT_OURS]
+        for url in urls:
+            if isinstance(url, URLPattern) and hasattr(url.callback, "login_url"):
+                url.callback.login_url = settings.LOGIN_URL
+        return urls
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """There is one sign-in for everybody; who is signed in and not staff gets the answer of no page."""
+        if self.has_permission(request):
+            return redirect("admin:index")
         if request.user.is_authenticated:
             raise Http404
         return redirect_to_login(request.get_full_path())
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Passwords are changed in one place, for staff as for everybody."""
+        return redirect("account_change_password")
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """What this person may see, grouped by the work they do; an app's own page (`app_label`) stays Django's."""
+        apps = super().get_app_list(request, app_label)
+        if app_label is not None:
+            return apps
+        left = {f"{app['app_label']}.{model['object_name'].lower()}": model for app in apps for model in app["models"]}
+        groups: list[Any] = []
+        for key, name, labels in GROUPS:
+            models = [left.pop(label) for label in labels.split() if label in left]
+            if models:
+                groups.append(
+                    {"name": name, "app_label": key, "app_url": "", "has_module_perms": True, "models": models}
+                )
+        for app in apps:
+            models = [model for model in app["models"] if any(model is other for other in left.values())]
+            if models:
+                groups.append({**app, "app_url": "", "models": models})
+        return groups

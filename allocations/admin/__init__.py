@@ -1,0 +1,5 @@
+"""The admin pages of GPU time; Django finds them by this module's name."""
+
+from allocations.admin import accounts, asking, mapping, usage
+
+__all__ = ["accounts", "asking", "mapping", "usage"]

@@ -1,0 +1,106 @@
+"""Acts in the admin: a page that says what will happen, asks for what is needed, and calls one verb.
+
+A row's page links to its acts (`KeptAdmin.acts`); each is a small view that ends in `act_page`. Nothing happens on a
+GET. What the verb refuses stands on the page as a sentence, with everything typed still there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import Promise
+
+Text = str | Promise
+ActView = Callable[[HttpRequest, str], HttpResponse]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that the act changes: what it is now and what it will be."""
+
+    label: Text
+    before: Text
+    after: Text
+
+
+def act_urls(admin: ModelAdmin[Any], acts: Iterable[tuple[str, ActView]]) -> list[URLPattern]:
+    """The addresses of a model's acts: `/admin/<app>/<model>/<number>/<act>/`, named `<app>_<model>_<act>`."""
+    prefix = f"{admin.opts.app_label}_{admin.opts.model_name}"
+    return [
+        path(f"<path:object_id>/{act}/", admin.admin_site.admin_view(view), name=f"{prefix}_{act.replace('-', '_')}")
+        for act, view in acts
+    ]
+
+
+def row_of_act(admin: ModelAdmin[Any], request: HttpRequest, object_id: str, permission: str) -> Any:
+    """The row that an act is about. Missing: 404. May not look at it, or may not do this: 403."""
+    row = admin.get_object(request, unquote(object_id))
+    if row is None:
+        raise Http404
+    if not admin.has_view_permission(request, row) or not request.user.has_perm(permission):
+        raise PermissionDenied
+    return row
+
+
+def page_of(row: models.Model) -> str:
+    """The address of a row's page in the admin."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def act_page(
+    request: HttpRequest,
+    *,
+    admin: ModelAdmin[Any],
+    row: models.Model | None,
+    title: Text,
+    button: Text,
+    run: Callable[[dict[str, Any]], tuple[str, models.Model | None]],
+    refusals: tuple[type[Exception], ...],
+    explanation: Text = "",
+    facts: Sequence[tuple[Text, Text]] = (),
+    effects: Sequence[Effect] = (),
+    form: forms.Form | None = None,
+    danger: bool = False,
+) -> HttpResponse:
+    """Show the page of an act; on a valid POST `run` it with what was filled in, and say what was done.
+
+    `run` returns the sentence that says so and the row whose page comes next (None: the list). Exceptions named in
+    `refusals` carry a sentence for the person.
+    """
+    refusal = ""
+    caught: tuple[type[Exception], ...] = (*refusals, ValidationError)
+    if request.method == "POST" and (form is None or form.is_valid()):
+        try:
+            sentence, then = run(form.cleaned_data if form is not None else {})
+        except caught as refused:
+            refusal = " ".join(refused.messages) if isinstance(refused, ValidationError) else str(refused)
+        else:
+            messages.success(request, sentence)
+            changelist = reverse(f"admin:{admin.opts.app_label}_{admin.opts.model_name}_changelist")
+            return HttpResponseRedirect(page_of(then) if then is not None else changelist)
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "opts": admin.opts,
+        "row": row,
+        "row_url": page_of(row) if row is not None else "",
+        "explanation": explanation,
+        "facts": facts,
+        "effects": effects,
+        "form": form,
+        "media": admin.media + form.media if form is not None else admin.media,
+        "button": button,
+        "danger": danger,
+        "refusal": refusal,
+    }
+    request.current_app = admin.admin_site.name  # read by the {% url %} tag
+    return TemplateResponse(request, "admin/act.html", context)

@@ -1,0 +1,33 @@
+"""Fields of act pages in which one row out of many is chosen: a search as you type, never a list of everything."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminDateWidget, AutocompleteSelect
+from django.db import models
+
+
+def chosen(model: type[models.Model], field: str, **options: Any) -> forms.ModelChoiceField[Any]:
+    """A form field for what the foreign key `field` of the model points at; as quick with a million rows."""
+    relation = model._meta.get_field(field)
+    assert isinstance(relation, models.ForeignKey)  # noqa: S101  a mistake in the program
+    options.setdefault("label", relation.verbose_name)
+    return forms.ModelChoiceField(
+        queryset=relation.related_model._default_manager.all(),
+        widget=AutocompleteSelect(relation, admin.site),
+        **options,
+    )
+
+
+def day(**options: Any) -> forms.DateField:
+    """A day, with the calendar of the admin."""
+    return forms.DateField(widget=AdminDateWidget(), **options)
+
+
+class ReasonForm(forms.Form):
+    """Why: kept in the audit trail."""
+
+    reason = forms.CharField(
+        max_length=500, widget=forms.Textarea(attrs={"rows": 3, "cols": 60, "class": "vLargeTextField"})
+    )

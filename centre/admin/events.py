@@ -1,0 +1,44 @@
+"""The audit trail, to read. What was done to one object stands on that object's own page, under History."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from centre.admin.kept import CappedPaginator, HistoryAdmin, act_told, changes_told
+from centre.models import Event, User
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin[Event]):
+    list_display = ("at", "actor", "act_in_words", "object_type", "object_name", "reason")
+    list_select_related = ("actor",)
+    list_display_links = ("at",)
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = CappedPaginator
+    search_fields = ("actor__email",)
+    search_help_text = _("By the name or e-mail address of the person who acted.")
+    fields = ("at", "actor", "act", "object_type", "object_id", "object_name", "reason", "told", "address")
+    readonly_fields = ("told",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        """Through the index on the person who acted; the trail itself is never searched word by word."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        people = User.objects.filter(Q(email__icontains=term) | Q(name__icontains=term)).values_list("pk", flat=True)
+        return queryset.filter(actor__in=list(people[:100])), False
+
+    @admin.display(description=_("act"))
+    def act_in_words(self, obj: Event) -> str:
+        return act_told(obj)
+
+    @admin.display(description=_("changes"))
+    def told(self, obj: Event) -> str:
+        lines: list[Any] = changes_told(obj, type(obj))
+        return "\n".join(f"{line.label}: {line.before} → {line.after}" for line in lines) or "–"

@@ -1,0 +1,253 @@
+"""Admin pages of rows that are kept: nothing is deleted, and whatever is saved is written to the audit trail.
+
+* `KeptAdmin` is for rows that staff add and change; `HistoryAdmin` for rows that nobody changes by hand.
+* `KeptInline` and `HistoryInline` are the same for rows shown on another row's page.
+
+A page may carry acts (`acts()`): links to confirmation pages that call one verb each; see `centre.admin.acts`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db import models
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.functional import Promise, cached_property
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from centre import audit, registry
+from centre.http import signed_in
+from centre.models import Event, User
+
+Row = TypeVar("Row", bound=models.Model)
+SHOWN_EVENTS = 200
+COUNTED_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class ActLink:
+    """A link on a row's page to the confirmation page of an act."""
+
+    label: str | Promise
+    url: str
+
+
+class CappedPaginator(Paginator[Any]):
+    """Pages of a long table: rows are counted up to a limit, since counting millions costs more than showing fifty."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[:COUNTED_ROWS].count())
+
+
+def as_stored(model: type[models.Model], pks: Iterable[Any], fields: Iterable[str]) -> dict[Any, models.Model]:
+    """The rows as the database has them, with what the named foreign keys point at; one query."""
+    relations = [name for name in fields if model._meta.get_field(name).is_relation]
+    return dict(model._base_manager.select_related(*relations).in_bulk(list(pks)))
+
+
+def model_fields(form: forms.BaseForm, model: type[models.Model]) -> list[str]:
+    """The changed fields of a form that are columns of the model."""
+    columns = {field.name for field in model._meta.concrete_fields}
+    return [name for name in form.changed_data if name in columns]
+
+
+class KeptAdmin(admin.ModelAdmin[Row]):
+    """Rows that staff add and change and nobody deletes; every save is recorded, from what to what."""
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 0
+    view_on_site = False
+    refusals: tuple[type[Exception], ...] = ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
+        """The row, or the answer of a page that does not exist."""
+        found = super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
+    def acts(self, request: HttpRequest, obj: Row) -> list[ActLink]:
+        """The acts that this person may begin on this row now."""
+        return []
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Row | None = None,
+    ) -> HttpResponse:
+        shown = change and obj is not None
+        context["acts"] = self.acts(request, obj) if shown and obj is not None else []
+        context["panels"] = registry.panels_of(obj, signed_in(request)) if shown and obj is not None else []
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def add_by_verb(self, obj: Row, form: Any, by: User, at: datetime) -> bool:
+        """Add the row through its verb, which records the act and sets the row's number. False: there is no verb."""
+        return False
+
+    def change_by_verb(self, obj: Row, form: Any, by: User, at: datetime) -> bool:
+        """Change the row through its verb, which records the act. False: there is no verb."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Row, form: Any, change: bool) -> None:
+        verb = self.change_by_verb if change else self.add_by_verb
+        if verb(obj, form, signed_in(request), timezone.now()):
+            return
+        fields = model_fields(form, self.model)
+        stored = as_stored(self.model, [obj.pk], fields).get(obj.pk) if change else None
+        super().save_model(request, obj, form, change)
+        record_save(request, obj, fields, stored)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        changed = [row for row in formset.forms if row.has_changed()]
+        fields = {id(row.instance): model_fields(row, formset.model) for row in changed}
+        names = {name for row_fields in fields.values() for name in row_fields}
+        stored = as_stored(formset.model, [row.instance.pk for row in changed if row.instance.pk], names)
+        super().save_formset(request, form, formset, change)
+        for row in changed:
+            record_save(request, row.instance, fields[id(row.instance)], stored.get(row.instance.pk))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Django's, where a verb that refuses what the form let through says why instead of failing."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except self.refusals as refused:
+            self.message_user(request, str(refused), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What the audit trail says of the row, by whatever way it was changed: page, command or import."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None or not self.has_view_or_change_permission(request, obj):
+            raise PermissionDenied
+        events = Event.objects.filter(object_type=self.opts.label_lower, object_id=str(obj.pk)).select_related("actor")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History"),
+            "subtitle": str(obj),
+            "events": [(event, act_told(event), changes_told(event, self.model)) for event in events[:SHOWN_EVENTS]],
+            "shown_events": SHOWN_EVENTS,
+            "object": obj,
+            "opts": self.opts,
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name  # read by the {% url %} tag
+        return TemplateResponse(request, "admin/object_history.html", context)
+
+
+def record_save(request: HttpRequest, obj: models.Model, fields: Sequence[str], stored: models.Model | None) -> None:
+    """Write one event for a saved form: all that was filled in when it was added, what differs when it was changed."""
+    before = {name: getattr(stored, name) for name in fields} if stored is not None else {}
+    after = {name: getattr(obj, name) for name in fields}
+    if stored is not None and not fields:
+        return
+    audit.record(
+        act=f"{'add' if stored is None else 'change'}_{obj._meta.model_name}",
+        on=obj,
+        by=signed_in(request),
+        at=timezone.now(),
+        changes=audit.changes_between(before, after),
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """One changed fact of an event, as a person reads it."""
+
+    label: str
+    before: str
+    after: str
+
+
+def act_told(event: Event) -> str:
+    """The act as a person reads it: “change tenant”."""
+    return capfirst(event.act.replace("_", " "))
+
+
+def changes_told(event: Event, model: type[models.Model]) -> list[Told]:
+    """The changes of an event with the names that the screen uses for the columns."""
+    labels = {field.name: capfirst(str(field.verbose_name)) for field in model._meta.concrete_fields}
+    told: list[Told] = []
+    for name, change in event.changes.items():
+        pair = change if isinstance(change, list) and len(change) == 2 else [None, change]
+        before, after = ("" if value is None else str(value) for value in pair)
+        told.append(Told(label=labels.get(name) or name.replace("_", " "), before=before, after=after))
+    return told
+
+
+class HistoryAdmin(KeptAdmin[Row]):
+    """Rows that are read here and changed by nobody: history, and what only verbs write."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+
+class KeptInline(admin.TabularInline[Row, models.Model]):
+    """Rows on the page of the row that they belong to: added and changed there, never deleted."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class HistoryInline(KeptInline[Row]):
+    """The first rows that belong to a row, in the table's own order, to read. Name `fk_name`; `shown` limits them."""
+
+    shown = 50
+    related: tuple[str, ...] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing belongs yet to a row that is being added."""
+        return obj is not None and super().has_view_permission(request, obj)
+
+    def belonging(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Which of the rows count, in which order; all of them unless a page says otherwise."""
+        return rows
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
+        rows = self.belonging(super().get_queryset(request))
+        page = request.resolver_match
+        if page is None or self.fk_name is None or "object_id" not in page.kwargs:
+            return rows.none()
+        first = rows.filter(**{self.fk_name: unquote(page.kwargs["object_id"])}).values_list("pk", flat=True)
+        return rows.filter(pk__in=list(first[: self.shown])).select_related(*self.related)
