@@ -8,6 +8,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.functional import cached_property
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.names import TrilingualName
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from datetime import date
 
 MACHINE_CODE = RegexValidator(
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z", _("Use letters, digits, dots, hyphens and underscores; begin with a letter or digit.")
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z",
+    _("Use letters, digits, dots, hyphens and underscores; begin with a letter or digit."),
 )
 
 
 def validate_time_zone(name: str) -> None:
     if name not in available_timezones():
-        raise ValidationError(_("“%(name)s” is not the name of a time zone, such as Asia/Hong_Kong."), params={"name": name})
+        raise ValidationError(
+            _("“%(name)s” is not the name of a time zone, such as Asia/Hong_Kong."), params={"name": name}
+        )
 
 
 class Centre(TrilingualName):
@@ -44,8 +48,19 @@ class Centre(TrilingualName):
         verbose_name_plural = _("centre")
         constraints = (
             models.CheckConstraint(name="there_is_one_centre", condition=Q(id=1)),
-            models.CheckConstraint(name="two_person_threshold_is_not_negative", condition=Q(two_person_above_seconds__gte=0)),
+            models.CheckConstraint(
+                name="two_person_threshold_is_not_negative", condition=Q(two_person_above_seconds__gte=0)
+            ),
         )
+
+    @property
+    def introduction(self) -> str:
+        """How the centre introduces itself, in the language of the page, else the nearest one that exists."""
+        english, traditional, simplified = self.introduction_en, self.introduction_zh_hant, self.introduction_zh_hans
+        return {
+            "zh-hant": traditional or simplified or english,
+            "zh-hans": simplified or traditional or english,
+        }.get(get_language() or "en", english)
 
 
 class Site(TrilingualName):
@@ -70,7 +85,9 @@ class Cluster(models.Model):
         validators=[MACHINE_CODE],
         help_text=_("The cluster's name as Slurm knows it (ClusterName)."),
     )
-    time_zone = models.CharField(_("time zone"), max_length=60, default="Asia/Hong_Kong", validators=[validate_time_zone])
+    time_zone = models.CharField(
+        _("time zone"), max_length=60, default="Asia/Hong_Kong", validators=[validate_time_zone]
+    )
 
     class Meta:
         verbose_name = _("cluster")
@@ -112,7 +129,9 @@ class PoolMapping(models.Model):
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+", verbose_name=_("cluster"))
     pool = models.ForeignKey(GpuPool, on_delete=models.PROTECT, related_name="mappings", verbose_name=_("GPU pool"))
     kind = models.CharField(_("what is named"), max_length=10, choices=Kind.choices)
-    name = models.CharField(_("name"), max_length=128, help_text=_("Such as gres/gpu:h800, or the name of a partition."))
+    name = models.CharField(
+        _("name"), max_length=128, help_text=_("Such as gres/gpu:h800, or the name of a partition.")
+    )
     from_on = models.DateField(_("from"))
     until_on = models.DateField(_("until"), null=True, blank=True, help_text=_("The last day; empty while it is open."))
 

@@ -14,7 +14,8 @@ from centre.models.people import User
 from centre.permissions import ProjectRole, sees_every_project
 
 CODE = RegexValidator(
-    r"^[a-z0-9][a-z0-9_-]*\Z", _("Use lower-case letters, digits, hyphens and underscores; begin with a letter or digit.")
+    r"^[a-z0-9][a-z0-9_-]*\Z",
+    _("Use lower-case letters, digits, hyphens and underscores; begin with a letter or digit."),
 )
 
 
@@ -73,7 +74,9 @@ class Tenant(TrilingualName):
 class Representative(models.Model):
     """A person who may sign for a tenant; sees all of its projects."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="representatives", verbose_name=_("tenant"))
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.PROTECT, related_name="representatives", verbose_name=_("tenant")
+    )
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="representations", verbose_name=_("person"))
     since_at = models.DateTimeField(_("since"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
@@ -97,8 +100,10 @@ class Representative(models.Model):
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, user: User) -> Self:
         """Staff who work with tenants see all; members see theirs; a representative sees all of the tenant's."""
-        if sees_every_project(user.staff_roles):
-            return self
+        return self if sees_every_project(user.staff_roles) else self.belonging_to(user)
+
+    def belonging_to(self, user: User) -> Self:
+        """Projects that the person is a member of, or whose tenant they represent; staff roles aside."""
         joined = Membership.objects.current().filter(user=user)
         represented = Representative.objects.filter(user=user, ended_at__isnull=True)
         return self.filter(Q(id__in=joined.values("project")) | Q(tenant__in=represented.values("tenant")))
@@ -148,7 +153,9 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 class Membership(models.Model):
     """A person's part in a project from one instant to another; changing a role ends one row and begins the next."""
 
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("project"))
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("project")
+    )
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("person"))
     role = models.CharField(_("role"), max_length=20, choices=ProjectRole.choices)
     since_at = models.DateTimeField(_("since"))
