@@ -20,7 +20,7 @@ PROCESSES = str(min(4, os.cpu_count() or 1))
 
 @dataclass(frozen=True)
 class Counts:
-    """Tests of one stage. `broken`: it failed without, or besides, a failed test. `absent`: what it needs is not here."""
+    """Tests of one stage. `broken`: it failed besides, or without, a failed test. `absent`: what it needs is missing."""
 
     passed: int = 0
     failed: int = 0
@@ -86,7 +86,7 @@ def static_checks() -> dict[str, list[str]]:
     manage = [sys.executable, "manage.py"]
     checks = {
         "mypy": [str(BIN / "mypy")],
-        "ruff check": [str(BIN / "ruff"), "check", "."],
+        "ruff check": [str(BIN / "ruff"), "check", "--output-format", "concise", "."],
         "ruff format": [str(BIN / "ruff"), "format", "--check", "--output-format", "concise", "."],
         "import-linter": [str(BIN / "lint-imports"), "--cache-dir", ".cache/import-linter"],
         "makemigrations --check": [*manage, "makemigrations", "--check", "--dry-run"],
