@@ -45,7 +45,7 @@ lint: .venv/for-tests  ## the static checks alone
 
 format: .venv/for-tests  ## put code and templates into the house form
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
-	@find templates centre allocations subsidies -name '*.html' -exec $(BIN)/djade --target-version 5.2 {} +
+	@find templates centre allocations subsidies -name '*.html' -exec $(BIN)/djade --target-version 5.2 {} + || true  # 1 when it changed something
 
 clean:  ## remove what can be made again (.venv, .cache); the database in var/ stays
 	rm -rf .venv .cache

@@ -19,9 +19,9 @@ LANGUAGES = ("zh_Hant", "zh_Hans")
 NOT_OURS = (".venv", ".cache", "var", "tests")
 
 
-def paths() -> list[Path]:
+def paths(root: Path = ROOT) -> list[Path]:
     """Every catalogue of the repository."""
-    return sorted(path for app in ROOT.iterdir() if app.name not in NOT_OURS for path in app.glob("locale/*/*/*.po"))
+    return sorted(path for app in root.iterdir() if app.name not in NOT_OURS for path in app.glob("locale/*/*/*.po"))
 
 
 def read(path: Path) -> Catalog:
@@ -84,6 +84,9 @@ def update(root: Path) -> None:
     command += [word for name in NOT_OURS for word in ("--ignore", name)]
     command += [word for name in LANGUAGES for word in ("--locale", name)]
     subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
+    for path in paths(root):
+        # xgettext gives every new counted text an English pair; Chinese has one form.
+        path.write_text(path.read_text(encoding="utf-8").replace('\nmsgstr[1] ""\n', "\n"), encoding="utf-8")
 
 
 def compile_all() -> None:

@@ -20,7 +20,7 @@ PROCESSES = str(min(4, os.cpu_count() or 1))
 
 @dataclass(frozen=True)
 class Counts:
-    """Tests of one stage. `broken`: it failed besides, or without, a failed test. `absent`: what it needs is missing."""
+    """Tests of one stage. `broken`: it failed besides, or without, a failed test. `absent`: it could not run."""
 
     passed: int = 0
     failed: int = 0
