@@ -7,3 +7,11 @@ from django.utils.translation import gettext_lazy as _
 class SubsidiesConfig(AppConfig):
     name = "subsidies"
     verbose_name = _("Subsidy scheme")
+
+    def ready(self) -> None:
+        from centre import registry  # noqa: PLC0415  models are ready only now
+        from subsidies import plugs, reports  # noqa: PLC0415
+
+        registry.add_reports(*reports.REPORTS)
+        registry.project_links.append(plugs.project_links)
+        registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant))

@@ -7,7 +7,7 @@
 Whole numbers throughout; each figure is rounded once, half up, to a cent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,32 +52,42 @@ def drawn(usage: Usage, *, rate_bp: int, amount_cents: int) -> Drawn:
     )
 
 
-def drawn_by(awards: Iterable[Award]) -> dict[int, Drawn]:
+def usage_by(awards: Iterable[Award]) -> dict[int, dict[int, Usage]]:
+    """What was charged, by award and allocation; two queries however many there are.
+
+    An allocation that two awards gave hours to counts for the first.
+    """
+    award_of: dict[int, int] = {}
+    grants = AwardGrant.objects.filter(award__in=[award.pk for award in awards]).order_by("pk")
+    for allocation_id, award_id in grants.values_list("allocation_id", "award_id"):
+        award_of.setdefault(allocation_id, award_id)
+    found = _usage_of(award_of)
+    by_award: dict[int, dict[int, Usage]] = {}
+    for allocation_id, award_id in award_of.items():
+        by_award.setdefault(award_id, {})[allocation_id] = found.get(allocation_id, Usage())
+    return by_award
+
+
+def drawn_by(awards: Sequence[Award]) -> dict[int, Drawn]:
     """The figures of each award, by its id; two queries however many there are."""
-    terms = {award.pk: award for award in awards}
-    award_of = dict(AwardGrant.objects.filter(award__in=terms).order_by("pk").values_list("allocation_id", "award_id"))
-    of_award: dict[int, list[Usage]] = {pk: [] for pk in terms}
-    for allocation_id, usage in _usage_of(award_of).items():
-        of_award[award_of[allocation_id]].append(usage)
+    used = usage_by(awards)
     return {
-        pk: drawn(_together(usages), rate_bp=terms[pk].rate_bp, amount_cents=terms[pk].amount_cents)
-        for pk, usages in of_award.items()
+        award.pk: drawn(
+            together(used.get(award.pk, {}).values()), rate_bp=award.rate_bp, amount_cents=award.amount_cents
+        )
+        for award in awards
     }
 
 
-def as_of(award: Award) -> datetime | None:
-    """Up to when usage is known on every cluster that the award has hours on; None while some have no import."""
-    clusters = set(
-        AwardGrant.objects.filter(award=award).order_by().values_list("allocation__pool__cluster", flat=True)
-    )
-    latest = (
-        UsageImport.objects.filter(state=UsageImport.State.DONE, cluster__in=clusters)
+def known_until(clusters: Collection[int]) -> datetime | None:
+    """Up to when usage is known on all of these clusters (by id); None while one of them has no import."""
+    latest = dict(
+        UsageImport.objects.filter(state=UsageImport.State.DONE, cluster__in=clusters, as_of__isnull=False)
         .order_by()
         .values_list("cluster")
         .annotate(until=Max("as_of"))
     )
-    known = [until for _cluster, until in latest if until is not None]
-    return min(known) if known and len(known) == len(clusters) else None
+    return min(latest.values()) if latest and len(latest) == len(set(clusters)) else None
 
 
 def _usage_of(allocations: Iterable[int]) -> dict[int, Usage]:
@@ -100,7 +110,8 @@ def _usage_of(allocations: Iterable[int]) -> dict[int, Usage]:
     }
 
 
-def _together(usages: Iterable[Usage]) -> Usage:
+def together(usages: Iterable[Usage]) -> Usage:
+    """The usage of several allocations as one."""
     total = Usage()
     for usage in usages:
         total = Usage(

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from django.db import transaction
 from django.db.models import F, Model, Q, Sum
+from django.db.models.expressions import Combinable
 from django.utils.translation import gettext as _
 
 from centre.models import User
@@ -104,7 +105,7 @@ def post(
     return entry
 
 
-def _moved(kind: FundEntry.Kind, cents: int, totals: tuple[str, ...]) -> dict[str, F]:
+def _moved(kind: FundEntry.Kind, cents: int, totals: tuple[str, ...]) -> dict[str, Combinable]:
     return {
         f"{total}_cents": F(f"{total}_cents") + sign * cents for total, sign in MOVES[kind].items() if total in totals
     }

@@ -1,0 +1,130 @@
+"""The pages of the scheme that a project's team sees."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from allocations.models import Allocation
+from centre.http import signed_in
+from centre.models import GpuPool, Project
+from subsidies import drawn, prices
+from subsidies.models import Award, Condition
+from subsidies.tables import ConditionsTable, HoursTable
+
+STANDING_TONES = {"onboarding": "info", "active": "ok", "suspended": "warn", "closing": "warn", "terminated": "bad"}
+
+
+class ConditionStanding(models.TextChoices):
+    MET = "met", _("Met")
+    OVERDUE = "overdue", _("Overdue")
+    OPEN = "open", _("Open")
+
+
+@dataclass(frozen=True)
+class HoursLine:
+    """GPU time of an award on one pool: GPU-seconds, cents."""
+
+    pool: GpuPool
+    granted: int
+    used: int
+    list_price: int | None
+    list_value: int
+
+
+@dataclass(frozen=True)
+class ConditionLine:
+    text: str
+    due_on: date | None
+    standing: ConditionStanding
+
+
+@dataclass(frozen=True)
+class AwardCard:
+    """All that the page shows of one award."""
+
+    award: Award
+    tone: str
+    drawn: drawn.Drawn
+    known_until: datetime | None
+    hours: HoursTable
+    conditions: ConditionsTable | None
+
+
+def subsidy_url(project: Project) -> str:
+    return reverse("project_subsidy", args=[project.code])
+
+
+def project_subsidy(request: HttpRequest, code: str) -> HttpResponse:
+    """A project's awards: terms, hours, conditions, what the subsidy has paid and what the project's own share is."""
+    awards = list(
+        Award.objects.visible_to(signed_in(request))
+        .filter(project__code=code)
+        .select_related("project__tenant", "application", "subsidy_project")
+        .prefetch_related(
+            models.Prefetch("grants__allocation", queryset=Allocation.objects.select_related("pool__cluster")),
+            "decision__conditions",
+        )
+        .order_by("-starts_on", "-number")
+    )
+    if not awards:
+        raise Http404
+    today = timezone.localdate()
+    used = drawn.usage_by(awards)
+    pools = {grant.allocation.pool for award in awards for grant in award.grants.all()}
+    price = prices.list_prices(sorted(pools, key=lambda pool: pool.pk), on=today)
+    until = drawn.known_until({pool.cluster_id for pool in pools})
+    return render(
+        request,
+        "subsidies/project_subsidy.html",
+        {
+            "section": "projects",
+            "project": awards[0].project,
+            "cards": [card_of(award, used.get(award.pk, {}), price, until, today) for award in awards],
+        },
+    )
+
+
+def card_of(
+    award: Award, used: dict[int, drawn.Usage], price: dict[int, int], until: datetime | None, today: date
+) -> AwardCard:
+    """One award with its figures, from rows that are loaded; no query."""
+    granted: dict[Allocation, int] = {}
+    for grant in award.grants.all():
+        granted[grant.allocation] = granted.get(grant.allocation, 0) + grant.gpu_seconds
+    lines = [
+        HoursLine(
+            pool=allocation.pool,
+            granted=seconds,
+            used=used.get(allocation.pk, drawn.Usage()).gpu_seconds,
+            list_price=price.get(allocation.pool_id),
+            list_value=prices.list_value_cents(used.get(allocation.pk, drawn.Usage()).cent_seconds),
+        )
+        for allocation, seconds in granted.items()
+    ]
+    conditions = [
+        ConditionLine(condition.text, condition.due_on, standing_of(condition, today))
+        for condition in award.decision.conditions.all()
+    ]
+    return AwardCard(
+        award=award,
+        tone=STANDING_TONES.get(award.subsidy_project.standing, "quiet"),
+        drawn=drawn.drawn(drawn.together(used.values()), rate_bp=award.rate_bp, amount_cents=award.amount_cents),
+        known_until=until,
+        hours=HoursTable(lines),
+        conditions=ConditionsTable(conditions) if conditions else None,
+    )
+
+
+def standing_of(condition: Condition, today: date) -> ConditionStanding:
+    """Where a condition stands on a day."""
+    if condition.cleared_at is not None:
+        return ConditionStanding.MET
+    if condition.due_on is not None and condition.due_on < today:
+        return ConditionStanding.OVERDUE
+    return ConditionStanding.OPEN
