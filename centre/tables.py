@@ -8,6 +8,7 @@ import django_tables2 as tables
 from django.db import models
 from django.template.loader import render_to_string
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django_tables2.utils import A
 
 from centre.templatetags import portal
@@ -19,7 +20,7 @@ WHOLE = {"td": {"class": "whole"}}  # a day or an instant is not broken over two
 class Table(tables.Table):
     """A list. `title` names it for those who hear the page; `scrolls` keeps rows whole on a phone, to be pushed."""
 
-    title = ""
+    title: str | Promise = ""
     scrolls = False
 
 

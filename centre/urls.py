@@ -3,7 +3,7 @@
 from allauth.account import views as account
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from django.views.i18n import set_language
 
 from centre import home, report_pages
@@ -31,6 +31,8 @@ urlpatterns = [
         account.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("projects/", include("allocations.urls")),
+    path("", include("subsidies.urls")),
     path("reports/", report_pages.reports, name="reports"),
     path("reports/<slug:name>/", report_pages.report, name="report"),
     path("reports/<slug:name>.csv", report_pages.report_csv, name="report_csv"),

@@ -18,7 +18,7 @@ from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
@@ -54,6 +54,13 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
         from allocations.models.usage import RunCharge  # noqa: PLC0415  that module imports this one
 
         return self.annotate(running_seconds=Coalesce(Subquery(RunCharge.objects.running_of(OuterRef("pk"))), 0))
+
+    def with_shared_account(self) -> Self:
+        """Adds `account_is_shared`: whether another project's allocation names the same account on the cluster."""
+        others = Allocation.objects.not_void().filter(
+            account=OuterRef("account"), pool__cluster=OuterRef("pool__cluster")
+        )
+        return self.annotate(account_is_shared=Exists(others.exclude(project=OuterRef("project"))))
 
     def committed_per_pool(self, days: Mapping[int, date]) -> dict[int, Fraction]:
         """What is promised of each pool on its day, in GPU-seconds: granted over the days of the period.
@@ -100,6 +107,9 @@ class Allocation(models.Model):
     used_seconds = models.BigIntegerField(_("used (GPU-seconds)"), default=0, editable=False)
     held_seconds = models.BigIntegerField(_("held (GPU-seconds)"), default=0, editable=False)
     created_at = models.DateTimeField(_("opened at"), editable=False)
+
+    running_seconds: int  # added by with_running()
+    account_is_shared: bool  # added by with_shared_account()
 
     objects = AllocationQuerySet.as_manager()
 

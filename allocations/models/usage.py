@@ -6,7 +6,7 @@ Between evidence and ledger stand the run charges: the seconds of one run, on on
 added; a correction is a further row with the difference.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation, LedgerEntry
-from centre.models import Cluster, Project, User
+from centre.models import Cluster, ClusterUser, Project, User
 
 
 class UsageImportQuerySet(models.QuerySet["UsageImport"]):
@@ -124,29 +124,35 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def unfinished(self) -> Self:
         return self.filter(finished=False)
 
-    def latest_of_project(self, project: Project, accounts: Collection[tuple[int, str]], *, limit: int) -> Self:
+    def with_member_names(self) -> Self:
+        """Adds `member_name`: whose user name on the cluster it is; None when nobody has said."""
+        known = ClusterUser.objects.filter(cluster=OuterRef("cluster"), name=OuterRef("user_name"))
+        return self.annotate(member_name=Subquery(known.values("user__name")[:1]))
+
+    def latest_of_project(
+        self, project: Project, accounts: Mapping[tuple[int, str], bool], *, limit: int
+    ) -> models.QuerySet["JobRun", Any]:
         """The last submitted runs of a project's Slurm accounts, newest first, each with `charged_seconds`.
 
-        `accounts` are (cluster, Slurm account) pairs that the project's allocations name. Each is walked along its
-        index from the newest run on, so the time does not grow with the number of runs. Where another project's
-        allocation names the same account, only runs that were charged to this project are shown.
+        `accounts` are the (cluster, Slurm account) pairs that the project's allocations name, and whether another
+        project's allocation names the same (`AllocationQuerySet.with_shared_account`): of those only runs that were
+        charged to this project are shown. Each account is walked along its index from the newest run on, so the time
+        does not grow with the number of runs.
         """
         if not accounts:
             return self.none()
-        charged = RunCharge.objects.filter(run=OuterRef("pk"), allocation__project=project)
-        others = Allocation.objects.not_void().exclude(project=project)
-        shared = others.filter(account=OuterRef("account"), pool__cluster=OuterRef("cluster"))
-        mine = self.filter(Exists(charged) | ~Exists(shared)).order_by("-submit_at", "-id").values("id")
-        parts = [
-            mine.filter(cluster=cluster, account=account)[:limit].query.sql_with_params()
-            for cluster, account in accounts
-        ]
+        charged = RunCharge.objects.filter(run=OuterRef("pk"), allocation__project=project).order_by()
+        parts = []
+        for (cluster, account), is_shared in accounts.items():
+            runs = self.filter(cluster=cluster, account=account)
+            own = runs.filter(Exists(charged)) if is_shared else runs
+            parts.append(own.order_by("-submit_at", "-id").values("id")[:limit].query.sql_with_params())
         # The ORM writes the parts; on SQLite it does not join limited ones itself.
         union = " UNION ALL ".join(f"SELECT * FROM ({sql}) AS part{n}" for n, (sql, _) in enumerate(parts))  # noqa: S608
         newest = RawSQL(union, [value for _, values in parts for value in values])  # noqa: S611
-        seconds = Subquery(charged.order_by().values("run").annotate(sum=Sum("seconds")).values("sum"))
-        runs = self.filter(id__in=newest).annotate(charged_seconds=Coalesce(seconds, 0))
-        return runs.order_by("-submit_at", "-id")[:limit]
+        seconds = Subquery(charged.values("run").annotate(sum=Sum("seconds")).values("sum"))
+        found = self.filter(id__in=newest).annotate(charged_seconds=Coalesce(seconds, 0))
+        return found.order_by("-submit_at", "-id")[:limit]
 
 
 class JobRun(RunContent):
@@ -162,6 +168,9 @@ class JobRun(RunContent):
     usage_import = models.ForeignKey(
         UsageImport, on_delete=models.PROTECT, related_name="+", verbose_name=_("as seen in"), db_index=False
     )
+
+    member_name: str | None  # added by with_member_names()
+    charged_seconds: int  # added by latest_of_project()
 
     objects = JobRunQuerySet.as_manager()
 

@@ -1,0 +1,187 @@
+"""What a project's page says of each allocation: the card, its badge, and what to do next. Plain facts, no query."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db.models import TextChoices
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from allocations.models import Allocation
+from centre.charts import Bar, BarChart, QuotaBar
+from centre.models import GpuPool, Project
+from centre.models.tenants import Standing
+from centre.templatetags.portal import gpu_hours
+
+ENDS_SOON_DAYS = 30
+CHART_DAYS = 30
+
+
+class Phase(TextChoices):
+    """Where an allocation stands for the people who use it: its state, its period and its hours in one word."""
+
+    SUSPENDED = "suspended", gettext_lazy("Suspended")
+    CLOSED = "closed", gettext_lazy("Closed")
+    ENDED = "ended", gettext_lazy("Ended")
+    NOT_BEGUN = "not_begun", gettext_lazy("Not begun yet")
+    OVERDRAWN = "overdrawn", gettext_lazy("Overdrawn")
+    USED_UP = "used_up", gettext_lazy("Used up")
+    ENDS_SOON = "ends_soon", gettext_lazy("Ends soon")
+    OPEN = "open", gettext_lazy("Open")
+
+
+TONES = {
+    Phase.SUSPENDED: "bad",
+    Phase.CLOSED: "quiet",
+    Phase.ENDED: "quiet",
+    Phase.NOT_BEGUN: "info",
+    Phase.OVERDRAWN: "bad",
+    Phase.USED_UP: "warn",
+    Phase.ENDS_SOON: "warn",
+    Phase.OPEN: "ok",
+}
+STANDING_TONES = {Standing.ACTIVE: "ok", Standing.SUSPENDED: "bad", Standing.CLOSED: "quiet"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One allocation as its team reads it on a day.
+
+    `running` is the part of used that belongs to unfinished runs; `account_is_shared` says that another project's
+    allocation names the same Slurm account; `as_of` is how far the cluster's books reach.
+    """
+
+    allocation: Allocation
+    running: int
+    account_is_shared: bool
+    on: date
+    as_of: datetime | None
+
+    @property
+    def bar(self) -> QuotaBar:
+        allocation = self.allocation
+        return QuotaBar(
+            granted=allocation.granted_seconds,
+            used=allocation.used_seconds,
+            running=self.running,
+            held=allocation.held_seconds,
+        )
+
+    @property
+    def days_left(self) -> int:
+        return self.allocation.days_left(on=self.on)
+
+    @property
+    def phase(self) -> Phase:
+        allocation = self.allocation
+        ordered = (
+            (Phase.SUSPENDED, allocation.state == Allocation.State.SUSPENDED),
+            (Phase.CLOSED, allocation.state == Allocation.State.CLOSED),
+            (Phase.OVERDRAWN, allocation.is_overdrawn),
+            (Phase.ENDED, allocation.end_on < self.on),
+            (Phase.NOT_BEGUN, allocation.start_on > self.on),
+            (Phase.USED_UP, allocation.available_seconds == 0),
+            (Phase.ENDS_SOON, self.days_left <= ENDS_SOON_DAYS),
+        )
+        return next((phase for phase, holds in ordered if holds), Phase.OPEN)
+
+    @property
+    def tone(self) -> str:
+        return TONES[self.phase]
+
+    @property
+    def is_over(self) -> bool:
+        """Closed, or its period has passed: told in one line instead of a card."""
+        return self.allocation.state == Allocation.State.CLOSED or self.allocation.end_on < self.on
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """A sentence about what happened and one about what to do; `tone` as of a note (warn, bad, info)."""
+
+    tone: str
+    what: str
+    do: str
+
+
+def next_steps(project: Project, cards: Iterable[Card]) -> list[NextStep]:
+    """What the team has to know before it starts the next job, the most pressing first."""
+    if project.standing == Standing.CLOSED:
+        return [NextStep("info", _("This project is closed."), _("What you see here is kept as a record."))]
+    steps = []
+    if project.standing == Standing.SUSPENDED:
+        steps.append(NextStep("bad", _("This project is suspended."), _("Please talk to the centre before new jobs.")))
+    current = [card for card in cards if not card.is_over]
+    steps += [step for card in current if (step := next_step(card)) is not None]
+    if not any(card.allocation.start_on <= card.on for card in current):
+        steps.append(no_hours(current))
+    return sorted(steps, key=lambda step: ("bad", "warn", "info").index(step.tone))
+
+
+def no_hours(upcoming: Sequence[Card]) -> NextStep:
+    """Nothing can be used today; perhaps something begins later."""
+    if upcoming:
+        first = min(card.allocation.start_on for card in upcoming)
+        what = _("The GPU-hours of this project can be used from %(day)s on.") % {"day": day_text(first)}
+        return NextStep("info", what, _("Jobs that run before that day are not covered."))
+    what = _("This project has no GPU-hours to use at the moment.")
+    return NextStep("info", what, _("Ask the centre for an allocation when you are ready to begin."))
+
+
+def next_step(card: Card) -> NextStep | None:
+    """What one allocation asks of its team; None when all is well."""
+    allocation = card.allocation
+    named = {"pool": allocation.pool.gpu_model, "reference": allocation.reference}
+    match card.phase:
+        case Phase.SUSPENDED:
+            what = _("The allocation %(reference)s on %(pool)s is suspended.") % named
+            return NextStep("bad", what, _("Please talk to the centre before new jobs."))
+        case Phase.OVERDRAWN:
+            hours = gpu_hours(-allocation.available_seconds)
+            what = _("%(pool)s is overdrawn: %(hours)s GPU-hours more were used than granted.") % {
+                **named,
+                "hours": hours,
+            }
+            return NextStep("bad", what, _("Ask the centre for more hours before you start new jobs."))
+        case Phase.USED_UP:
+            what = _("All GPU-hours on %(pool)s are used.") % named
+            return NextStep("warn", what, _("Ask the centre for more hours before you start new jobs."))
+        case Phase.ENDS_SOON:
+            what = ngettext(
+                "The period on %(pool)s ends today, with %(hours)s GPU-hours left.",
+                "The period on %(pool)s ends in %(days)s days, on %(day)s, with %(hours)s GPU-hours left.",
+                card.days_left,
+            ) % {
+                **named,
+                "days": card.days_left,
+                "day": day_text(allocation.end_on),
+                "hours": gpu_hours(allocation.available_seconds),
+            }
+            return NextStep("warn", what, _("Plan your last jobs, or ask the centre in good time if you need longer."))
+    return None
+
+
+def usage_chart(*, title: str, per_day: dict[date, int], last_on: date) -> BarChart:
+    """GPU-hours used on each of the 30 days that end on `last_on`; `per_day` are GPU-seconds."""
+    days = [last_on - timedelta(days=ago) for ago in range(CHART_DAYS - 1, -1, -1)]
+    bars = [
+        Bar(
+            label=day_text(day),
+            short_label=date_format(day, "MONTH_DAY_FORMAT"),
+            value=per_day.get(day, 0),
+            shown=gpu_hours(per_day.get(day, 0), 1),
+        )
+        for day in days
+    ]
+    return BarChart(title=title, unit=_("GPU-hours"), bars=bars, per_unit=3600)
+
+
+def day_today(pool: GpuPool, at: datetime) -> date:
+    """The accounting day of a pool's cluster at an instant."""
+    return at.astimezone(pool.cluster.zone).date()
+
+
+def day_text(day: date) -> str:
+    return date_format(day, "DATE_FORMAT")
