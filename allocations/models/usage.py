@@ -170,7 +170,6 @@ class JobRun(RunContent):
     )
 
     member_name: str | None  # added by with_member_names()
-    charged_seconds: int  # added by latest_of_project()
 
     objects = JobRunQuerySet.as_manager()
 
