@@ -6,7 +6,7 @@ from datetime import date
 from itertools import islice
 
 from django.db import connection
-from django.db.models import BigIntegerField, F, Max, Min, Q, Sum, Value
+from django.db.models import BigIntegerField, CharField, F, Max, Min, Q, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Concat, NullIf, Trim
 from django.utils.translation import gettext_lazy as _
 
@@ -105,7 +105,7 @@ def usage_by_day(parameters: Parameters) -> Iterator[Row]:
 
 def name_of(person: str) -> Coalesce:
     """The person's name in SQL, or the e-mail address where no name is known."""
-    return Coalesce(NullIf(f"{person}__name", Value("")), f"{person}__email")
+    return Coalesce(NullIf(f"{person}__name", Value("")), f"{person}__email", output_field=CharField())
 
 
 def ledger(parameters: Parameters) -> Iterator[Row]:

@@ -100,7 +100,7 @@ class Report:
         return "_".join(parts) + ".csv"
 
 
-class BadDay(ValueError):  # noqa: N818  named after what went wrong
+class BadDay(ValueError):
     """A day that cannot be read, or a range that ends before it begins; the message is a sentence for the reader."""
 
 

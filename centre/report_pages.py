@@ -96,7 +96,7 @@ class DaysForm(forms.Form):
     to_on = forms.CharField(label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
 
     def add_prefix(self, field_name: str) -> str:
-        return {"from_on": "from", "to_on": "to"}[field_name]
+        return field_name.removesuffix("_on")
 
     def clean(self) -> dict[str, Any]:
         try:

@@ -1,5 +1,6 @@
 """`manage.py export_report NAME [--from DAY] [--to DAY] [-o FILE]`: a report as CSV; `--list` names them."""
 
+import errno
 import os
 from argparse import ArgumentParser
 from collections.abc import Iterable
@@ -41,7 +42,8 @@ class Command(BaseCommand):
             try:
                 write_whole(options["output"], chunks)
             except OSError as error:
-                raise CommandError(f"{options['output']} cannot be written: {error.strerror}.", returncode=2) from error
+                reason = error.strerror or error
+                raise CommandError(f"{options['output']} cannot be written: {reason}.", returncode=2) from error
         else:
             self.print(chunks)
 
@@ -59,6 +61,8 @@ class Command(BaseCommand):
 def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file so that at every moment either the old one or the whole new one stands under its name."""
     target = path.resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
