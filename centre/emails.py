@@ -9,7 +9,6 @@ import smtplib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import urljoin
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
@@ -87,7 +86,8 @@ def password_link(user: User) -> str:
 
 def absolute(path: str) -> str:
     """A page's address for people outside: never taken from a request's headers."""
-    return urljoin(settings.PUBLIC_URL.rstrip("/") + "/", path.lstrip("/"))
+    public: str = settings.PUBLIC_URL
+    return public.PUBLIC_URL.rstrip("/") + path
 
 
 def lifetime(seconds: int) -> str:

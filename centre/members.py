@@ -258,7 +258,7 @@ def add_cluster_users(
     """Say whose runs are whose: user names on clusters, each of one person. Raises NameTaken; then none is added."""
     rows = [ClusterUser(cluster=cluster, name=name, user=user) for cluster, name, user in names]
     for row in rows:
-        row.clean_fields()
+        row.clean_fields(exclude={"cluster", "user"})  # each would be asked of the database
     try:
         with transaction.atomic():
             ClusterUser.objects.bulk_create(rows, batch_size=1_000)

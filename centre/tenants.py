@@ -152,7 +152,7 @@ def register_projects(
     """Register these unsaved projects, each with its lead. Raises CodeTaken, TenantNotActive, ValidationError."""
     rows = [project for project, _lead in projects]
     for project in rows:
-        project.clean_fields()
+        project.clean_fields(exclude={"tenant"})
         refuse_new_project(tenant=project.tenant)
     try:
         with transaction.atomic():
@@ -215,7 +215,7 @@ def change_project(
         return project
     for name, (_before, value) in changes.items():
         setattr(project, name, value)
-    project.clean_fields()
+    project.clean_fields(exclude={"tenant"})
     project.save(update_fields=list(changes))
     record(act="change_project", on=project, by=by, at=at, changes=changes)
     return project

@@ -124,7 +124,7 @@ def take_projects(lines: list[Line], count: Count, call: Call) -> None:
             project = standing.get(code)
             if project is None:
                 project = Project(tenant=tenant, code=code, title=title)
-                project.clean_fields()
+                project.clean_fields(exclude={"tenant"})
                 tenants.refuse_new_project(tenant=tenant)
                 members.refuse_joining(project=project, user=lead)
                 new.append((project, lead))
