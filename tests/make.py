@@ -10,34 +10,39 @@ valid now. Names and codes are numbered, so that any builder can be called twice
     client.force_login(lead)
 """
 
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from io import BytesIO
 from itertools import count
+from typing import Any
 
 from django.utils import timezone
 
-from allocations.models import Allocation, LedgerEntry
+from allocations import ledger, usage
+from allocations.models import Allocation, UsageImport
+from centre import appointments, machines, members, tenants
 from centre.models import (
-    Appointment,
     Capacity,
     Centre,
     Cluster,
-    ClusterUser,
     GpuPool,
-    ListPrice,
-    Membership,
     Outage,
     PoolMapping,
     Project,
-    Representative,
     Site,
     Tenant,
     User,
 )
-from centre.models.tenants import Standing, TenantCategory
+from centre.models.tenants import TenantCategory
 from centre.permissions import ProjectRole, StaffRole
 
 HOUR = 3600
 PASSWORD = "a long enough passphrase"
+DELIMITER = "~k3v9q2xw7r5t1z8m~"
+FIELDS = (
+    *("JobID", "JobIDRaw", "Account", "User", "Partition", "State"),
+    *("Submit", "Start", "End", "AllocTRES", "JobName"),
+)
 _number = count(1)
 
 
@@ -49,9 +54,15 @@ def today() -> date:
 def person(email: str = "", *, name: str = "", password: str = PASSWORD, language: str = "en") -> User:
     """Someone who can sign in with `PASSWORD` and belongs to nothing yet."""
     n = next(_number)
-    user = User(email=email or f"person{n}@example.org", name=name or f"Person {n}", language=language)
+    user = members.add_person(
+        email=email or f"person{n}@example.org",
+        name=name or f"Person {n}",
+        language=language,
+        by=None,
+        at=timezone.now(),
+    )
     user.set_password(password)
-    user.save()
+    user.save(update_fields=["password"])
     return user
 
 
@@ -59,17 +70,9 @@ def staff(role: StaffRole, email: str = "", *, name: str = "", user: User | None
     """Someone who holds a staff role today, asked for and approved by two others."""
     user = user or person(email, name=name)
     at = timezone.now() - timedelta(days=30)
-    asking, approving = person(), person()
-    Appointment.objects.create(
-        user=user,
-        role=role,
-        from_on=timezone.localtime(at).date(),
-        reason="for a test",
-        asked_by=asking,
-        asked_at=at,
-        approved_by=approving,
-        approved_at=at,
-    )
+    from_on = timezone.localtime(at).date()
+    asked = appointments.ask(user=user, role=role, from_on=from_on, reason="for a test", by=person(), at=at)
+    appointments.approve(appointment=asked, by=person(), at=at)
     return user
 
 
@@ -80,17 +83,17 @@ def tenant(
     name_zh_hant: str = "",
     name_zh_hans: str = "",
     category: TenantCategory = TenantCategory.UNIVERSITY,
-    standing: Standing = Standing.ACTIVE,
 ) -> Tenant:
     """An organisation."""
     n = next(_number)
-    return Tenant.objects.create(
+    return tenants.register_tenant(
         code=code or f"tenant-{n}",
         name_en=name_en or f"Tenant {n}",
         name_zh_hant=name_zh_hant,
         name_zh_hans=name_zh_hans,
         category=category,
-        standing=standing,
+        by=None,
+        at=timezone.now(),
     )
 
 
@@ -100,20 +103,20 @@ _new_tenant = tenant  # where `tenant` is the name of an argument
 def representative(*, tenant: Tenant, user: User | None = None) -> User:
     """Someone who may sign for the tenant."""
     user = user or person()
-    Representative.objects.create(tenant=tenant, user=user, since_at=timezone.now())
+    members.represent(tenant=tenant, user=user, by=None, at=timezone.now())
     return user
 
 
-def project(
-    code: str = "", *, tenant: Tenant | None = None, title: str = "", standing: Standing = Standing.ACTIVE
-) -> Project:
-    """A tenant's project, of a tenant of its own unless one is given."""
+def project(code: str = "", *, tenant: Tenant | None = None, title: str = "", lead: User | None = None) -> Project:
+    """A tenant's project, of a tenant of its own unless one is given, without members unless a lead is given."""
     n = next(_number)
-    return Project.objects.create(
+    return tenants.register_project(
         tenant=tenant or _new_tenant(),
         code=code or f"project-{n}",
         title=title or f"Project {n}",
-        standing=standing,
+        lead=lead,
+        by=None,
+        at=timezone.now(),
     )
 
 
@@ -121,15 +124,20 @@ _new_project = project  # where `project` is the name of an argument
 
 
 def member(
-    *, project: Project, role: ProjectRole = ProjectRole.MEMBER, user: User | None = None, cluster_user: str = ""
+    *,
+    project: Project,
+    role: ProjectRole = ProjectRole.MEMBER,
+    user: User | None = None,
+    name: str = "",
+    cluster_user: str = "",
 ) -> User:
     """Someone who belongs to the project; `cluster_user` is their name on every cluster there is."""
-    user = user or person()
-    Membership.objects.create(project=project, user=user, role=role, since_at=timezone.now())
+    user = user or person(name=name)
+    at = timezone.now()
+    members.add_member(project=project, user=user, role=role, by=None, at=at)
     if cluster_user:
-        ClusterUser.objects.bulk_create(
-            ClusterUser(cluster=cluster, name=cluster_user, user=user) for cluster in Cluster.objects.all()
-        )
+        names = [(cluster, cluster_user, user) for cluster in Cluster.objects.all()]
+        members.add_cluster_users(names=names, by=None, at=at)
     return user
 
 
@@ -142,7 +150,13 @@ def centre(**fields: object) -> Centre:
 def site(code: str = "", *, name_en: str = "", name_zh_hant: str = "") -> Site:
     """A place with machines."""
     n = next(_number)
-    return Site.objects.create(code=code or f"site-{n}", name_en=name_en or f"Site {n}", name_zh_hant=name_zh_hant)
+    return machines.register_site(
+        code=code or f"site-{n}",
+        name_en=name_en or f"Site {n}",
+        name_zh_hant=name_zh_hant,
+        by=None,
+        at=timezone.now(),
+    )
 
 
 _new_site = site  # where `site` is the name of an argument
@@ -150,8 +164,12 @@ _new_site = site  # where `site` is the name of an argument
 
 def cluster(code: str = "", *, site: Site | None = None, time_zone: str = "Asia/Hong_Kong") -> Cluster:
     """A Slurm cluster."""
-    return Cluster.objects.create(
-        site=site or _new_site(), code=code or f"cluster-{next(_number)}", time_zone=time_zone
+    return machines.register_cluster(
+        site=site or _new_site(),
+        code=code or f"cluster-{next(_number)}",
+        time_zone=time_zone,
+        by=None,
+        at=timezone.now(),
     )
 
 
@@ -173,18 +191,22 @@ def pool(
 
     Without `tres` and `partitions` its runs are those of the partition named like its code.
     """
+    at = timezone.now()
     from_on = from_on or today() - timedelta(days=730)
-    row = GpuPool.objects.create(
-        cluster=cluster or _new_cluster(), code=code or f"pool-{next(_number)}", gpu_model=gpu_model
+    row = machines.register_pool(
+        cluster=cluster or _new_cluster(),
+        code=code or f"pool-{next(_number)}",
+        gpu_model=gpu_model,
+        by=None,
+        at=at,
     )
     capacity(pool=row, gpus=gpus, from_on=from_on)
     if price is not None:
-        ListPrice.objects.create(pool=row, from_on=from_on, cents_per_gpu_hour=price)
-    names = [(PoolMapping.Kind.TRES, tres)] if tres else []
-    names += [(PoolMapping.Kind.PARTITION, name) for name in partitions or (() if tres else (row.code,))]
-    PoolMapping.objects.bulk_create(
-        PoolMapping(cluster=row.cluster, pool=row, kind=kind, name=name, from_on=from_on) for kind, name in names
-    )
+        machines.set_price(pool=row, cents_per_gpu_hour=price, from_on=from_on, by=None, at=at)
+    if tres:
+        machines.map_pool(pool=row, kind=PoolMapping.Kind.TRES, name=tres, from_on=from_on, by=None, at=at)
+    for name in partitions or (() if tres else (row.code,)):
+        machines.map_pool(pool=row, kind=PoolMapping.Kind.PARTITION, name=name, from_on=from_on, by=None, at=at)
     return row
 
 
@@ -193,7 +215,7 @@ _new_pool = pool  # where `pool` is the name of an argument
 
 def capacity(*, pool: GpuPool, gpus: int, from_on: date) -> Capacity:
     """From that day on the pool has so many GPUs."""
-    return Capacity.objects.create(pool=pool, gpus=gpus, from_on=from_on)
+    return machines.set_capacity(pool=pool, gpus=gpus, from_on=from_on, by=None, at=timezone.now())
 
 
 def outage(*, pool: GpuPool, gpus: int, starts_at: datetime, ends_at: datetime) -> Outage:
@@ -217,31 +239,70 @@ def allocation(
     """An open allocation of so many GPU-hours (or `seconds`), from 60 days ago to 120 days from today unless told."""
     project = project or _new_project()
     pool = pool or _new_pool()
-    at = at or timezone.now()
-    granted = hours * HOUR if seconds is None else seconds
-    row = Allocation.objects.create(
+    return ledger.open_allocation(
         project=project,
         pool=pool,
         reference=reference or f"REF-{next(_number)}",
-        account=account or project.code,
+        account=account,
         funding=funding,
         start_on=start_on or today() - timedelta(days=60),
         end_on=end_on or today() + timedelta(days=120),
-        granted_seconds=granted,
-        created_at=at,
+        seconds=hours * HOUR if seconds is None else seconds,
+        by=person(),
+        approved_by=person(),
+        at=at or timezone.now(),
+        reason="for a test",
+        source_kind="test",
     )
-    if granted:
-        LedgerEntry.objects.create(
-            allocation=row,
-            kind=LedgerEntry.Kind.GRANT,
-            total=LedgerEntry.Total.GRANTED,
-            seconds=granted,
-            effective_on=row.start_on,
-            recorded_at=at,
-            asked_by=person(),
-            approved_by=person(),
-            reason="for a test",
-            key=f"grant:{row.reference}",
-            source_kind="test",
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A job run as sacct would tell it; without an end it still runs. GPUs without a type go by the partition."""
+
+    account: str
+    gpus: int = 1
+    start_at: datetime
+    end_at: datetime | None = None
+    partition: str
+    user: str = "u1"
+    name: str = "train"
+    state: str = ""
+    number: int = field(default_factory=lambda: next(_number))
+
+    def line(self, cluster: Cluster) -> str:
+        """The record, in the cluster's own time."""
+        start, end = (
+            instant.astimezone(cluster.zone).strftime("%Y-%m-%dT%H:%M:%S") if instant else "Unknown"
+            for instant in (self.start_at, self.end_at)
         )
-    return row
+        state = self.state or ("COMPLETED" if self.end_at else "RUNNING")
+        said = (str(self.number), str(self.number), self.account, self.user, self.partition, state)
+        return DELIMITER.join((*said, start, start, end, f"billing=1,gres/gpu={self.gpus},node=1", self.name))
+
+
+def run(
+    *, allocation: Allocation, hours: int = 1, gpus: int = 1, start_at: datetime, running: bool = False, **told: Any
+) -> Run:
+    """A run that an allocation takes: so many hours on so many GPUs; `running`: it has not ended."""
+    end_at = None if running else start_at + timedelta(hours=hours)
+    return Run(
+        account=allocation.account,
+        partition=allocation.pool.code,
+        gpus=gpus,
+        start_at=start_at,
+        end_at=end_at,
+        **told,
+    )
+
+
+def imported(*runs: Run, cluster: Cluster, as_of: datetime | None = None) -> UsageImport:
+    """What an import of these runs leaves behind; sacct ran at `as_of`, by default now."""
+    lines = [DELIMITER.join(FIELDS), *(run.line(cluster) for run in runs)]
+    return usage.import_usage(
+        stream=BytesIO("".join(f"{line}\n" for line in lines).encode()),
+        file_name="test.txt",
+        cluster=cluster,
+        at=timezone.now(),
+        as_of=as_of or timezone.now().replace(microsecond=0),
+    )
