@@ -5,11 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.admin.choosing import chosen, day
+from centre.amounts import decimal_text
 from centre.forms import DollarsField, GpuHoursField
 from centre.models import GpuPool
+from centre.templatetags.portal import percent
 from subsidies.awards import Asked
 from subsidies.models import Application, Decision, Scheme
 
@@ -28,7 +31,12 @@ class RateField(forms.DecimalField):
 
     def prepare_value(self, value: Any) -> Any:
         """What is shown for stored basis points; what somebody typed stays as it is."""
-        return (Decimal(value) / 100).normalize() if isinstance(value, int) else value
+        return rate_text(value) if isinstance(value, int) else value
+
+
+def rate_text(basis_points: int) -> str:
+    """Basis points as per cent, with the decimals that they have: 7050 is 70.5."""
+    return decimal_text(basis_points, 100, 2).rstrip("0").rstrip(".")
 
 
 class PoolHoursForm(forms.Form):
@@ -97,6 +105,10 @@ class ApplicationForm(PoolHoursForm):
         "ends_on",
     )
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.order_fields([*self.FIELDS[:6], *map(self.field_of, self.pools), *self.FIELDS[6:]])
+
     def described(self) -> dict[str, Any]:
         """What was filled in, beside the hours."""
         return {name: self.cleaned_data[name] for name in self.FIELDS}
@@ -121,15 +133,13 @@ class DecisionForm(PoolHoursForm):
     def __init__(self, *args: Any, scheme: Scheme, **options: Any) -> None:
         super().__init__(*args, **options)
         self.scheme = scheme
-        ceiling = RateField().prepare_value(scheme.ordinary_ceiling_bp)
-        highest = RateField().prepare_value(scheme.exceptional_ceiling_bp)
-        self.fields["rate_bp"].help_text = _("Up to %(ceiling)s %%; up to %(highest)s %% on exceptional grounds.") % {
-            "ceiling": f"{ceiling:f}",
-            "highest": f"{highest:f}",
+        ceiling, highest = percent(scheme.ordinary_ceiling_bp), percent(scheme.exceptional_ceiling_bp)
+        self.fields["rate_bp"].help_text = gettext("Up to %(ceiling)s; up to %(highest)s on exceptional grounds.") % {
+            "ceiling": ceiling,
+            "highest": highest,
         }
-        self.fields["exceptional_grounds"].help_text = _("Only needed above %(ceiling)s %%.") % {
-            "ceiling": f"{ceiling:f}"
-        }
+        self.fields["exceptional_grounds"].help_text = gettext("Only needed above %(ceiling)s.") % {"ceiling": ceiling}
+        self.order_fields([*map(self.field_of, self.pools), *self.fields])
 
 
 class ConditionForm(forms.Form):

@@ -109,7 +109,7 @@ def card_of(
     ]
     conditions = [
         ConditionLine(condition.text, condition.due_on, standing_of(condition, today))
-        for condition in award.decision.conditions.all()
+        for condition in sorted(award.decision.conditions.all(), key=when_due)
     ]
     return AwardCard(
         award=award,
@@ -119,6 +119,11 @@ def card_of(
         hours=HoursTable(lines),
         conditions=ConditionsTable(conditions) if conditions else None,
     )
+
+
+def when_due(condition: Condition) -> tuple[bool, date, int]:
+    """Conditions with a day come first, in the order of their days; the others in that of recording."""
+    return condition.due_on is None, condition.due_on or date.max, condition.pk
 
 
 def standing_of(condition: Condition, today: date) -> ConditionStanding:

@@ -83,6 +83,10 @@ class KeptAdmin(admin.ModelAdmin[Row]):
             raise Http404
         return found
 
+    def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:  # noqa: ARG002
+        """Nothing belongs yet to a row that is being added."""
+        return self.inlines if obj is not None else ()
+
     def acts(self, request: HttpRequest, obj: Row) -> list[ActLink]:
         """The acts that this person may begin on this row now."""
         return []
@@ -236,16 +240,13 @@ class HistoryInline(KeptInline[Row]):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing belongs yet to a row that is being added."""
-        return obj is not None and super().has_view_permission(request, obj)
-
     def belonging(self, rows: QuerySet[Row]) -> QuerySet[Row]:
         """Which of the rows count, in which order; all of them unless a page says otherwise."""
         return rows
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
-        rows = self.belonging(super().get_queryset(request))
+        # Not Django's own, which asks for the permission to view without saying of which row, and would get no rows.
+        rows = self.belonging(self.model._default_manager.all())
         page = request.resolver_match
         if page is None or self.fk_name is None or "object_id" not in page.kwargs:
             return rows.none()
