@@ -117,7 +117,7 @@ class PricesOfPool(HistoryInline[ListPrice]):
     model = ListPrice
     fk_name = "pool"
     fields = ("from_on", "price", "recorded_at")
-    readonly_fields = ("price",)
+    readonly_fields = ("price", "recorded_at")
     verbose_name_plural = _("List prices")
     show_change_link = False
 

@@ -223,6 +223,7 @@ class KeptInline(admin.TabularInline[Row, models.Model]):
     extra = 0
     can_delete = False
     show_change_link = True
+    view_on_site = False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
