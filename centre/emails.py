@@ -87,7 +87,7 @@ def password_link(user: User) -> str:
 def absolute(path: str) -> str:
     """A page's address for people outside: never taken from a request's headers."""
     public: str = settings.PUBLIC_URL
-    return public.PUBLIC_URL.rstrip("/") + path
+    return public.rstrip("/") + path
 
 
 def lifetime(seconds: int) -> str:

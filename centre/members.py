@@ -242,6 +242,7 @@ def _leave_a_lead(membership: Membership) -> None:
 
 
 def _end(membership: Membership, *, by: User | None, at: datetime) -> None:
+    at = max(at, membership.since_at)  # two acts that began in the other order than they were done in
     ended = Membership.objects.current().filter(pk=membership.pk).update(ended_at=at, ended_by=by)
     if not ended:
         raise NotAMember(_("This person does not belong to the project any more."))
