@@ -1,4 +1,7 @@
-"""The verbs of GPU time: an allocation is opened, hours are given. Each writes its entry and its event in one transaction."""
+"""The verbs of GPU time: an allocation is opened, hours are given.
+
+Each writes its entry and its event in one transaction.
+"""
 
 from datetime import date, datetime
 

@@ -8,53 +8,55 @@ submission); rows of one run form a group whose winner stands against the run's 
 from collections.abc import Iterable
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from allocations import staging
 from allocations.models import UsageImport
+from allocations.models.usage import RunContent
 from allocations.slurm.sacct import Record
 
-STAGED = (
-    *("line", "db_index", "job_id_raw", "job_id", "account", "user_name", "partition_name", "qos", "state", "exit_code"),
-    *("submit", "eligible", "started", "ended", "time_limit", "alloc_tres", "gpus", "node_list", "job_name"),
-    *("finished", "digest", "last_instant", "grp"),
+STAGED_TYPES = {
+    "line": "bigint PRIMARY KEY",
+    "db_index": "text",
+    "job_id_raw": "bigint",
+    "job_id": "text",
+    "account": "text",
+    "user_name": "text",
+    "partition_name": "text",
+    "qos": "text",
+    "state": "text",
+    "exit_code": "text",
+    "submit": "bigint",
+    "eligible": "bigint",
+    "started": "bigint",
+    "ended": "bigint",
+    "time_limit": "bigint",
+    "alloc_tres": "text",
+    "gpus": "bigint",
+    "node_list": "text",
+    "job_name": "text",
+    "finished": "boolean",
+    "digest": "text",
+    "last_instant": "bigint",
+    "grp": "bigint",
+}
+STAGED = tuple(STAGED_TYPES)
+STAGED_COLUMNS = (
+    ", ".join(f"{name} {kind}" for name, kind in STAGED_TYPES.items())
+    + ", run_id bigint, other_run_id bigint, fate text DEFAULT 'first'"
 )
-STAGED_COLUMNS = """
-    line bigint PRIMARY KEY, db_index text, job_id_raw bigint, job_id text, account text, user_name text,
-    partition_name text, qos text, state text, exit_code text, submit bigint, eligible bigint, started bigint,
-    ended bigint, time_limit bigint, alloc_tres text, gpus bigint, node_list text, job_name text, finished boolean,
-    digest text, last_instant bigint, grp bigint, run_id bigint, other_run_id bigint, fate text DEFAULT 'first'
-"""
 BAD = ("line", "text", "reason")
 BAD_COLUMNS = "line bigint, text text, reason text"
 
-TWO_RUNS = "The record names two runs that are known apart: one by its database index, one by its job number and submission."
+TWO_RUNS = gettext_noop(
+    "The record names two runs that are known apart: one by its database index, one by its job number and submission."
+)
 
 
 def staged_row(record: Record) -> tuple[Any, ...]:
     """A record in the order of `STAGED`; every record begins as a group of its own."""
-    (
-        line,
-        db_index,
-        job_id_raw,
-        job_id,
-        account,
-        user,
-        partition,
-        qos,
-        state,
-        exit_code,
-        submit,
-        eligible,
-        start,
-        end,
-        limit,
-        tres,
-        gpus,
-        nodes,
-        name,
-        finished,
-        _pending,
-        digest,
-    ) = record
+    line, db_index, job_id_raw, job_id, account, user, partition, qos, state, exit_code = record[:10]
+    submit, eligible, start, end, limit, tres, gpus, nodes, name, finished, _pending, digest = record[10:]
     last = end if end is not None else start if start is not None else submit
     return (
         *(line, db_index, job_id_raw, job_id, account, user, partition, qos, state, exit_code, submit, eligible),
@@ -147,8 +149,8 @@ def judge(as_of: int) -> None:
     staging.execute(
         """
         UPDATE staged SET fate = 'loses' FROM (
-            SELECT line, ROW_NUMBER() OVER (PARTITION BY grp ORDER BY finished DESC, last_instant DESC, digest DESC, line)
-                AS place
+            SELECT line, ROW_NUMBER() OVER (
+                PARTITION BY grp ORDER BY finished DESC, last_instant DESC, digest DESC, line) AS place
             FROM staged WHERE grp IN (SELECT grp FROM staged GROUP BY grp HAVING COUNT(*) > 1)
         ) AS placed
         WHERE placed.line = staged.line AND placed.place > 1
@@ -179,22 +181,21 @@ def judge(as_of: int) -> None:
     )
 
 
-CONTENT = (
-    *("db_index", "job_id_raw", "job_id", "submit_at", "state", "exit_code", "account", "user_name", "partition", "qos"),
-    *("eligible_at", "start_at", "end_at", "time_limit_minutes", "gpus", "alloc_tres", "node_list", "job_name"),
-    *("finished", "as_of", "digest"),
-)
+CONTENT = tuple(field.column for field in RunContent._meta.get_fields())
 
 
 def content_of_staged() -> str:
     """The staged columns in the order of `CONTENT`; one parameter: the as-of instant."""
-    i = staging.instant
-    return (
-        f"staged.db_index, staged.job_id_raw, staged.job_id, {i('staged.submit')}, staged.state, staged.exit_code, "
-        f"staged.account, staged.user_name, staged.partition_name, staged.qos, {i('staged.eligible')}, "
-        f"{i('staged.started')}, {i('staged.ended')}, staged.time_limit, staged.gpus, staged.alloc_tres, "
-        "staged.node_list, staged.job_name, staged.finished, %s, staged.digest"
-    )
+    staged = {
+        "submit_at": staging.instant("staged.submit"),
+        "eligible_at": staging.instant("staged.eligible"),
+        "start_at": staging.instant("staged.started"),
+        "end_at": staging.instant("staged.ended"),
+        "partition": "staged.partition_name",
+        "time_limit_minutes": "staged.time_limit",
+        "as_of": "%s",
+    }
+    return ", ".join(staged.get(column, f"staged.{column}") for column in CONTENT)
 
 
 def keep_superseded() -> None:

@@ -195,5 +195,5 @@ def add_to_daily_usage(differences: str) -> None:
         INSERT INTO allocations_dailyusage (allocation_id, day, user_name, seconds) {differences}
         ON CONFLICT (allocation_id, day, user_name)
         DO UPDATE SET seconds = allocations_dailyusage.seconds + excluded.seconds
-        """  # noqa: S608  no text from outside
+        """
     )

@@ -99,8 +99,9 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
     """
     matches = Matches(cluster)
     staging.analyze("changed_run")
-    with staging.temporary_table("should_charge", SHOULD_COLUMNS), staging.temporary_table(
-        "usage_delta", SHOULD_COLUMNS
+    with (
+        staging.temporary_table("should_charge", SHOULD_COLUMNS),
+        staging.temporary_table("usage_delta", SHOULD_COLUMNS),
     ):
         last = 0
         while runs := staging.rows(runs_to_charge(), [last, staging.CHUNK]):

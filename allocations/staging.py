@@ -123,7 +123,7 @@ def fill(table: str, columns: Sequence[str], values: Iterable[Sequence[Any]]) ->
                 copy.write("".join(map(_copy_line, values)))
         else:
             marks = ", ".join(["%s"] * len(columns))
-            prepared = ([_stored(value) for value in row] for row in values)
+            prepared = [[_stored(value) for value in row] for row in values]
             cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", prepared)  # noqa: S608
 
 
@@ -144,4 +144,3 @@ def in_chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
             chunk = []
     if chunk:
         yield chunk
-

@@ -121,7 +121,7 @@ def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> da
         raise UnreadableExport(_("The export instant %(as_of)s is in the future.") % {"as_of": given.isoformat()})
     if latest is not None and latest > given:
         raise UnreadableExport(
-            _("The export instant %(as_of)s is earlier than %(latest)s, of which the file speaks. Is its time zone right?")
+            _("The export instant %(as_of)s is earlier than %(latest)s in the file. Is its time zone right?")
             % {"as_of": given.isoformat(), "latest": latest.isoformat()}
         )
     return given.astimezone(UTC).replace(microsecond=0)

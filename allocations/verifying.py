@@ -43,13 +43,14 @@ def wrong_totals() -> Iterator[str]:
     rows = Allocation.objects.order_by("pk").annotate(
         granted=sum_of("granted"), used=-sum_of("used"), held=-sum_of("held")
     )
-    for row in rows.values("reference", "granted_seconds", "granted", "used_seconds", "used", "held_seconds", "held"):
-        for total in ("granted", "used", "held"):
-            if row[f"{total}_seconds"] != row[total]:
-                yield (
-                    f"Allocation {row['reference']}: {total} is {row[f'{total}_seconds']} GPU-seconds, "
-                    f"its entries say {row[total]}."
-                )
+    for row in rows:
+        for total, kept, summed in (
+            ("granted", row.granted_seconds, row.granted),
+            ("used", row.used_seconds, row.used),
+            ("held", row.held_seconds, row.held),
+        ):
+            if kept != summed:
+                yield f"Allocation {row.reference}: {total} is {kept} GPU-seconds, its entries say {summed}."
 
 
 def wrong_entries() -> Iterator[str]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from allocations.ledger import open_allocation
 from allocations.models import Allocation, UsageImport
 from allocations.usage import import_usage
-from centre.models import Cluster, GpuPool
+from centre.models import Cluster, GpuPool, Project
 from tests import make
 
 FIRST, LAST = date(2020, 1, 1), date(2035, 12, 31)
@@ -30,7 +30,7 @@ def opened(
     *, account: str, pool: GpuPool, start_on: date = FIRST, end_on: date = LAST, hours: int = 1_000
 ) -> Allocation:
     """An allocation opened by the verb, as `manage.py onboard` does; its project is made when there is none."""
-    project = make.Project.objects.filter(code=account).first() or make.project(account)
+    project = Project.objects.filter(code=account).first() or make.project(account)
     return open_allocation(
         project=project,
         pool=pool,
@@ -104,5 +104,7 @@ def books() -> dict[str, list[tuple[object, ...]]]:
             "SELECT allocation_id, day, user_name, seconds FROM allocations_dailyusage "
             "WHERE seconds <> 0 ORDER BY 1, 2, 3"
         ),
-        "totals": query("SELECT id, granted_seconds, used_seconds, held_seconds FROM allocations_allocation ORDER BY id"),
+        "totals": query(
+            "SELECT id, granted_seconds, used_seconds, held_seconds FROM allocations_allocation ORDER BY id"
+        ),
     }

@@ -3,8 +3,8 @@
 import json
 import sys
 from argparse import ArgumentParser
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,7 +67,7 @@ def opened(file: str) -> Iterator[BinaryIO]:
 def known_cluster(code: str) -> Cluster:
     cluster = Cluster.objects.filter(code=code).first()
     if cluster is None:
-        known = ", ".join(Cluster.objects.values_list("code", flat=True)) or "none yet (see “manage.py onboard --pools”)"
+        known = ", ".join(Cluster.objects.values_list("code", flat=True)) or "none yet"
         raise CommandError(f"There is no cluster “{code}”. Known: {known}. Nothing was written.", returncode=2)
     return cluster
 

@@ -8,7 +8,9 @@ from allocations.verifying import differences
 
 
 class Command(BaseCommand):
-    help = "Recompute run charges from job runs, entries from run charges, and totals from entries; name each difference."
+    help = (
+        "Recompute run charges from job runs, entries from run charges, and totals from entries; name each difference."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = 0
