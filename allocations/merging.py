@@ -181,7 +181,7 @@ def judge(as_of: int) -> None:
     )
 
 
-CONTENT = tuple(field.column for field in RunContent._meta.get_fields())
+CONTENT = tuple(field.name for field in RunContent._meta.get_fields())
 
 
 def content_of_staged() -> str:

@@ -69,9 +69,9 @@ def post(
 ) -> LedgerEntry:
     """Write one entry and move the total that it names.
 
-    `seconds` are GPU-seconds signed by their effect on what is available. The same `key` with the same content gives the
-    entry that stands; with other content KeyReused. A decision that takes more than is available raises NotEnough; a
-    grant or the like without a second person raises TwoPeopleNeeded (the database holds that rule).
+    `seconds` are GPU-seconds signed by their effect on what is available. The same `key` with the same content gives
+    the entry that stands; with other content KeyReused. A decision that takes more than is available raises NotEnough;
+    a grant or the like without a second person raises TwoPeopleNeeded (the database holds that rule).
     """
     total = TOTAL_OF[kind]
     entry = LedgerEntry(

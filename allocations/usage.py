@@ -63,8 +63,8 @@ def import_usage(
 ) -> UsageImport:
     """Import the output of `sacct -a -X -P --duplicates`; returns the import with its counts.
 
-    `as_of` is the instant at which sacct ran: unfinished runs are charged up to it. Without it the latest instant in the
-    file stands in for it, and the import says so. Times without an offset are in `zone`, by default the cluster's.
+    `as_of` is the instant at which sacct ran: unfinished runs are charged up to it. Without it the latest instant in
+    the file stands in for it, and the import says so. Times without an offset are in `zone`, by default the cluster's.
     Raises UnreadableExport, with nothing written, when the file lacks what is needed or `as_of` cannot be right.
     """
     with (

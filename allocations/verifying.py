@@ -40,17 +40,13 @@ def wrong_totals() -> Iterator[str]:
         entries = LedgerEntry.objects.filter(allocation=OuterRef("pk"), total=total).order_by()
         return Coalesce(Subquery(entries.values("allocation").annotate(sum=Sum("seconds")).values("sum")), 0)
 
-    rows = Allocation.objects.order_by("pk").annotate(
-        granted=sum_of("granted"), used=-sum_of("used"), held=-sum_of("held")
-    )
-    for row in rows:
-        for total, kept, summed in (
-            ("granted", row.granted_seconds, row.granted),
-            ("used", row.used_seconds, row.used),
-            ("held", row.held_seconds, row.held),
+    for total, sign in (("granted", 1), ("used", -1), ("held", -1)):
+        rows = Allocation.objects.order_by("pk").annotate(entries_say=sign * sum_of(total))
+        kept_in = f"{total}_seconds"
+        for reference, kept, say in rows.exclude(entries_say=F(kept_in)).values_list(
+            "reference", kept_in, "entries_say"
         ):
-            if kept != summed:
-                yield f"Allocation {row.reference}: {total} is {kept} GPU-seconds, its entries say {summed}."
+            yield f"Allocation {reference}: {total} is {kept} GPU-seconds, its entries say {say}."
 
 
 def wrong_entries() -> Iterator[str]:
