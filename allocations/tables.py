@@ -14,7 +14,7 @@ from centre.models import Project
 from centre.models.tenants import Standing
 from centre.tables import BadgeColumn, DayColumn, HoursColumn, InstantColumn, NumberColumn, Table
 
-LONGEST_NAME = 60
+LONGEST_NAME = 40
 
 
 class ProjectTable(Table):
@@ -44,12 +44,13 @@ class ProjectTable(Table):
 class RunTable(Table):
     """The latest job runs of a project; names from the cluster keep their own direction and are cut when long."""
 
-    title = _("Latest job runs")
+    title = _("Job runs, newest first")
+    scrolls = True
     run = django_tables2.Column(accessor="job_id", verbose_name=_("Job run"))
-    member = django_tables2.Column(accessor="user_name", empty_values=(), verbose_name=_("Member"))
+    state = django_tables2.Column(verbose_name=_("State"))
     gpus = NumberColumn(verbose_name=_("GPUs"))
     hours = HoursColumn(accessor="charged_seconds", places=1, verbose_name=_("GPU-hours charged"))
-    state = django_tables2.Column(verbose_name=_("State"))
+    member = django_tables2.Column(accessor="user_name", empty_values=(), verbose_name=_("Member"))
     started = InstantColumn(accessor="start_at", verbose_name=_("Started"))
 
     class Meta:

@@ -34,9 +34,9 @@ class Share:
 
     @property
     def bp(self) -> int:
-        """The share in basis points, rounded half up."""
-        share = self.part * 10_000 / self.whole
-        return rounded(share.numerator, share.denominator)
+        """The share in basis points, rounded half up to a tenth of a per cent: 9230 is 92.3 %."""
+        tenths = self.part * 1_000 / self.whole
+        return 10 * rounded(tenths.numerator, tenths.denominator)
 
 
 @dataclass(frozen=True)
