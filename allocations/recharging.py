@@ -1,8 +1,8 @@
 """What runs should cost, compared with what they were charged: the difference is posted.
 
 One function for every cause. The import calls it for the runs it changed; every verb that changes which allocation
-takes a run (an allocation opened, extended, shortened, re-pointed; a pool mapped) calls it for the runs of that account.
-It can be repeated at will: where nothing differs, nothing is posted.
+takes a run (an allocation opened, extended, shortened, re-pointed; a pool mapped) calls it for the runs of that
+account. It can be repeated at will: where nothing differs, nothing is posted.
 """
 
 from collections.abc import Iterable, Iterator

@@ -43,8 +43,12 @@ def lock_cluster(cluster_id: int) -> None:
 def lock_allocations(table: str) -> None:
     """Lock the allocations that a temporary table names, in one order: two postings never wait for each other."""
     if is_postgres():
-        named = f"SELECT allocation_id FROM {table}"  # noqa: S608  a table of our own
-        execute(f"SELECT id FROM allocations_allocation WHERE id IN ({named}) ORDER BY id FOR UPDATE")
+        execute(
+            f"""
+            SELECT id FROM allocations_allocation
+            WHERE id IN (SELECT allocation_id FROM {table}) ORDER BY id FOR UPDATE
+            """  # noqa: S608  a table of our own
+        )
 
 
 def execute(sql: str, parameters: Sequence[Any] = ()) -> int:
