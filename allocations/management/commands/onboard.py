@@ -19,11 +19,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         for name in FILES:
-            parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"the spreadsheet of {name}")
+            parser.add_argument(f"--{name}", metavar="FILE", help=f"the spreadsheet of {name}")
         parser.add_argument("--dry-run", action="store_true", help="do it, say what came of it, and undo it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        files = {name: options[name] for name in FILES if options[name] is not None}
+        files = {name: Path(options[name]) for name in FILES if options[name] is not None}
         if not files:
             raise CommandError("Name at least one file: --" + " --".join(FILES) + ".")
         try:
