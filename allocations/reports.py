@@ -133,8 +133,8 @@ def ledger(parameters: Parameters) -> Iterator[Row]:
     return streamed(rows, parameters)
 
 
-POOL = Column("pool", _("GPU pool"), _("The code of the GPU pool."))
-REFERENCE = Column("reference", _("Allocation"), _("The allocation's reference."))
+POOL = Column("pool", _("GPU pool"), _("The code of the GPU pool."), Kind.CODE)
+REFERENCE = Column("reference", _("Allocation"), _("The allocation's reference."), Kind.CODE)
 GPU_SECONDS = Column(
     "gpu_seconds",
     _("GPU-seconds"),
@@ -158,7 +158,7 @@ ALLOCATIONS = Report(
         PROJECT,
         POOL,
         REFERENCE,
-        Column("account", _("Slurm account"), _("Whose job runs draw on the allocation.")),
+        Column("account", _("Slurm account"), _("Whose job runs draw on the allocation."), Kind.CODE),
         Column("funding", _("Funding"), _("Who pays for the GPU time."), Kind.CHOICE, dict(Allocation.Funding.choices)),
         Column(
             "state",

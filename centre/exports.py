@@ -37,6 +37,7 @@ class Kind(Enum):
     """What the cells of a column are, and what the rows hold for them."""
 
     TEXT = "text"  # str
+    CODE = "code"  # str: a code, reference or name of a machine's; leading zeros stay, and it is not broken over lines
     CHOICE = "choice"  # str: one of the codes that the column's `choices` explain
     COUNT = "count"  # int
     SECONDS = "seconds"  # int, GPU-seconds
@@ -154,7 +155,7 @@ def written(kind: Kind, cell: Cell) -> str:  # noqa: PLR0911  one line per kind
     if cell is None:
         return ""
     match kind:
-        case Kind.TEXT | Kind.CHOICE:
+        case Kind.TEXT | Kind.CODE | Kind.CHOICE:
             return inert(str(cell))
         case Kind.COUNT | Kind.SECONDS:
             return str(int_of(cell))

@@ -50,10 +50,10 @@ def reports(request: HttpRequest) -> HttpResponse:
 @require_safe
 def report(request: HttpRequest, name: str) -> HttpResponse:
     """One report: the days to choose, the first rows, what the columns mean, and the way to the CSV."""
-    wanted = find(name)
-    form = DaysForm(request.GET)
+    wanted, now = find(name), timezone.now()
+    form = DaysForm(request.GET, label_suffix="")
     context: dict[str, Any] = {"section": "reports", "report": wanted, "form": form}
-    context["usual_ranges"] = usual_ranges(timezone.localdate())
+    context["usual_ranges"] = usual_ranges(timezone.localdate(now))
     if form.is_valid():
         rows, there_are_more = preview(wanted, form.parameters())
         context |= {
@@ -61,6 +61,7 @@ def report(request: HttpRequest, name: str) -> HttpResponse:
             "shown": len(rows),
             "there_are_more": there_are_more,
             "chosen": form.chosen(),
+            "as_of": now,
         }
     return render(request, "reports/report.html", context, status=200 if form.is_valid() else 400)
 
@@ -171,5 +172,7 @@ def shown(column: Column) -> django_tables2.Column:  # noqa: PLR0911  one line p
             return tables.InstantColumn(verbose_name=title)
         case Kind.CHOICE:
             return tables.ChoiceColumn(verbose_name=title, choices=column.choices or {})
+        case Kind.CODE:
+            return django_tables2.Column(verbose_name=title, default="", attrs=tables.WHOLE)
         case Kind.TEXT:
             return django_tables2.Column(verbose_name=title, default="")

@@ -11,8 +11,8 @@ from centre.models import Membership, Project, Tenant
 from centre.models.tenants import Standing, TenantCategory
 from centre.permissions import ProjectRole
 
-TENANT = Column("tenant", _("Tenant"), _("The tenant's code."))
-PROJECT = Column("project", _("Project"), _("The project's code, which is also its first Slurm account."))
+TENANT = Column("tenant", _("Tenant"), _("The tenant's code."), Kind.CODE)
+PROJECT = Column("project", _("Project"), _("The project's code, which is also its first Slurm account."), Kind.CODE)
 
 
 def tenants(parameters: Parameters) -> Iterator[Row]:
@@ -58,7 +58,7 @@ def names_of_leads() -> dict[Cell, list[str]]:
     return leads
 
 
-REGISTERED_ON = Column("registered_on", _("Registered on"), _("The day of registration, in Hong Kong."), Kind.DAY)
+REGISTERED_ON = Column("registered_on", _("Registered on"), _("The day on which it was registered."), Kind.DAY)
 
 TENANTS = Report(
     name="tenants",
@@ -66,7 +66,7 @@ TENANTS = Report(
     description=_("Which organisations use the centre, of which kind, and how many projects does each have?"),
     days=_("Tenants that were registered on these days. Everything else in a row is as it is now."),
     columns=(
-        Column("code", _("Tenant"), _("The tenant's code; it never changes.")),
+        Column("code", _("Tenant"), _("The tenant's code; it never changes."), Kind.CODE),
         Column("name_en", _("Name in English"), _("The organisation's name in English.")),
         Column("name_zh_hant", _("Name in Traditional Chinese"), _("Empty where none is recorded.")),
         Column("name_zh_hans", _("Name in Simplified Chinese"), _("Empty where none is recorded.")),
@@ -96,7 +96,7 @@ PROJECTS = Report(
     description=_("Which projects are there, whose are they, and who leads them?"),
     days=_("Projects that were registered on these days. Everything else in a row is as it is now."),
     columns=(
-        Column("code", _("Project"), _("The project's code, which is also its first Slurm account.")),
+        Column("code", _("Project"), _("The project's code, which is also its first Slurm account."), Kind.CODE),
         TENANT,
         Column("title", _("Title"), _("What the project is called.")),
         Column(

@@ -66,6 +66,7 @@ def test_csv_is_utf_8_with_mark_and_crlf_and_plain_values() -> None:
     rows: list[Row] = [
         (
             "大嶼, “語音”",
+            "0012",
             "start_up",
             1_234_567,
             -7_200,
@@ -75,15 +76,15 @@ def test_csv_is_utf_8_with_mark_and_crlf_and_plain_values() -> None:
             date(2026, 1, 31),
             datetime(2026, 1, 31, 23, 30, tzinfo=timezone(timedelta(hours=8))),
         ),
-        ('say "hi"\nthere', "", 0, 0, -18, -1, 0, date(2024, 2, 29), datetime(2026, 2, 1, tzinfo=UTC)),
-        (None,) * 9,
+        ('say "hi"\nthere', "=x", "", 0, 0, -18, -1, 0, date(2024, 2, 29), datetime(2026, 2, 1, tzinfo=UTC)),
+        (None,) * 10,
     ]
     assert exported(list(Kind), rows) == (
-        b"\xef\xbb\xbfc0,c1,c2,c3,c4,c5,c6,c7,c8\r\n"
+        b"\xef\xbb\xbfc0,c1,c2,c3,c4,c5,c6,c7,c8,c9\r\n"
         + (
-            '"大嶼, “語音”",start_up,1234567,-7200,41320.01,3000000.50,70.50,2026-01-31,2026-01-31T15:30:00Z\r\n'
-            '"say ""hi""\nthere",,0,0,-0.01,-0.01,0.00,2024-02-29,2026-02-01T00:00:00Z\r\n'
-            ",,,,,,,,\r\n"
+            '"大嶼, “語音”",0012,start_up,1234567,-7200,41320.01,3000000.50,70.50,2026-01-31,2026-01-31T15:30:00Z\r\n'
+            '"say ""hi""\nthere",\'=x,,0,0,-0.01,-0.01,0.00,2024-02-29,2026-02-01T00:00:00Z\r\n'
+            ",,,,,,,,,\r\n"
         ).encode()
     )
 

@@ -68,6 +68,10 @@ def registered(record: Tenant | Project, at: datetime) -> None:
     type(record).objects.filter(pk=record.pk).update(created_at=at)
 
 
+def stands(record: Tenant | Project, standing: Standing) -> None:
+    type(record).objects.filter(pk=record.pk).update(standing=standing)
+
+
 # ------------------------------------------------------------------------------------------------ who
 
 
@@ -112,10 +116,13 @@ def test_every_report_explains_each_of_its_columns() -> None:
 def test_tenants_are_listed_with_hostile_names_kept_inert(client: Client, reader: User) -> None:
     lantau = make.tenant("lantau", name_en="=cmd|'/C calc'!A0", name_zh_hant="大嶼語音研究所", name_zh_hans="大屿")
     make.project(tenant=lantau)
-    make.project(tenant=lantau, standing=Standing.CLOSED)
+    stands(make.project(tenant=lantau), Standing.CLOSED)
     bay = make.tenant(
-        "0012", name_en='<script>"Bay", Ltd', category=TenantCategory.START_UP, standing=Standing.SUSPENDED
+        "0012",
+        name_en='<script>"Bay", Ltd',
+        category=TenantCategory.START_UP,
     )
+    stands(bay, Standing.SUSPENDED)
     registered(lantau, datetime(2026, 1, 31, 23, 59, tzinfo=HONG_KONG))
     registered(bay, datetime(2026, 2, 1, 0, 1, tzinfo=HONG_KONG))
     response = client.get("/reports/tenants.csv")
@@ -156,7 +163,8 @@ def test_projects_name_their_present_leads(client: Client, reader: User) -> None
     gone = make.member(project=project, role=ProjectRole.LEAD, user=make.person(name="Gone"))
     Membership.objects.filter(user=gone).update(ended_at=timezone.now())
     make.member(project=project)
-    other = make.project("alone", tenant=make.tenant("bay"), title="Alone", standing=Standing.CLOSED)
+    other = make.project("alone", tenant=make.tenant("bay"), title="Alone")
+    stands(other, Standing.CLOSED)
     for record in (project, other):
         registered(record, datetime(2026, 1, 1, tzinfo=HONG_KONG))
     assert csv_rows(body(client.get("/reports/projects.csv"))) == [
