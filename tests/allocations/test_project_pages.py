@@ -1,0 +1,351 @@
+"""The pages of project teams: what they say, to whom, and in how many queries."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from allocations.models import Allocation, JobRun, RunCharge
+from centre import members, tenants
+from centre.models import GpuPool, Membership, Project, User
+from centre.permissions import ProjectRole, StaffRole
+from tests import make
+
+NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
+TODAY = date(2026, 6, 15)
+LIST_QUERIES = 6
+"""Session, person, staff roles, how many projects, this page of them, the centre."""
+PAGE_QUERIES = 11
+"""Session, person, staff roles, project, imports, allocations, usage per day, runs, members, the line that leads to the
+subsidy, the centre."""
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def noon() -> Any:
+    with time_machine.travel(NOW, tick=False):
+        yield
+
+
+@pytest.fixture
+def pool() -> GpuPool:
+    return make.pool("h800", cluster=make.cluster("hk", site=make.site(name_en="Cyberport")))
+
+
+@pytest.fixture
+def lead() -> User:
+    return make.person(name="Leading Person")
+
+
+def text_of(client: Client, path: str) -> str:
+    """What a reader sees, in one line; drawings left out."""
+    response = client.get(path)
+    assert response.status_code == 200
+    page = re.sub(r"<svg.*?</svg>", "", response.content.decode(), flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def project_of(lead: User, code: str, **described: Any) -> Project:
+    return make.project(code, lead=lead, **described)
+
+
+# ---------------------------------------------------------------------------------------------- my projects
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_project_list_takes_the_same_queries_for_any_number_of_rows(
+    client: Client, lead: User, pool: GpuPool, rows: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for nth in range(rows):
+        project = project_of(lead, f"alpha-{nth}", title=f"Title {nth}", tenant=make.tenant(name_en=f"House {nth}"))
+        make.allocation(project=project, pool=pool, hours=1_000 + nth, end_on=date(2026, 9, 1 + nth))
+    client.force_login(lead)
+    with django_assert_num_queries(LIST_QUERIES):
+        text = text_of(client, "/projects/")
+    for nth in range(rows):
+        assert f"Title {nth} alpha-{nth} House {nth} Active 1,00{nth} 1,00{nth} {1 + nth} Sep 2026" in text
+    assert f"of {rows}" in text
+
+
+def test_project_list_counts_open_allocations_only(client: Client, lead: User, pool: GpuPool) -> None:
+    project = project_of(lead, "alpha", title="Alpha")
+    now = make.allocation(project=project, pool=pool, hours=500, end_on=date(2026, 8, 1))
+    make.allocation(project=project, pool=pool, hours=700, end_on=date(2026, 7, 1), account="alpha-paid")
+    make.allocation(
+        project=project, pool=pool, hours=90, start_on=date(2026, 9, 1), end_on=date(2026, 9, 9), account="later"
+    )
+    make.allocation(project=project, pool=pool, hours=90, start_on=date(2025, 1, 1), end_on=date(2025, 2, 1))
+    closed = make.allocation(project=project, pool=pool, hours=90, account="closed")
+    Allocation.objects.filter(pk=closed.pk).update(state=Allocation.State.CLOSED)
+    make.imported(
+        make.run(allocation=now, hours=5, gpus=20, start_at=NOW - timedelta(days=2)), cluster=pool.cluster, as_of=NOW
+    )
+    client.force_login(lead)
+    assert "Active 1,100 1,200 1 Jul 2026" in text_of(client, "/projects/")
+
+
+def test_project_list_is_filtered_and_sorted(client: Client, lead: User, pool: GpuPool) -> None:
+    house = make.tenant(name_en="Lantau House", name_zh_hant="大嶼樓")
+    one = project_of(lead, "one", title="Apples", tenant=house)
+    two = project_of(lead, "two", title="Bananas")
+    three = project_of(lead, "three", title="Cherries")
+    tenants.suspend_project(project=three, reason="for a test", by=None, at=NOW)
+    for hours, project in ((3, one), (9, two), (6, three)):
+        make.allocation(project=project, pool=pool, hours=hours)
+    client.force_login(lead)
+
+    def order(query: str) -> list[str]:
+        return re.findall(r"Apples|Bananas|Cherries", text_of(client, f"/projects/{query}"))
+
+    assert order("") == ["Apples", "Bananas", "Cherries"]
+    assert order("?sort=-left") == ["Bananas", "Cherries", "Apples"]
+    assert order("?sort=-project") == ["Cherries", "Bananas", "Apples"]
+    assert order("?text=banan") == ["Bananas"]
+    assert order("?text=大嶼") == ["Apples"]
+    assert order("?text=TWO") == ["Bananas"]
+    assert order("?standing=suspended") == ["Cherries"]
+    assert "No project matches" in text_of(client, "/projects/?text=durian")
+
+
+def test_project_list_shows_each_person_theirs(client: Client, lead: User) -> None:
+    mine = project_of(lead, "mine", title="Mine")
+    make.project("sibling", title="Sibling", tenant=mine.tenant)
+    make.project("foreign", title="Foreign")
+
+    def seen_by(user: User) -> list[str]:
+        client.force_login(user)
+        return re.findall(r"Mine|Sibling|Foreign", text_of(client, "/projects/"))
+
+    assert seen_by(lead) == ["Mine"]
+    assert seen_by(make.representative(tenant=mine.tenant)) == ["Mine", "Sibling"]
+    assert seen_by(make.staff(StaffRole.ALLOCATION_OFFICER)) == ["Foreign", "Mine", "Sibling"]
+    assert seen_by(make.staff(StaffRole.COMMITTEE_MEMBER)) == []
+    assert seen_by(make.person()) == []
+
+
+def test_empty_project_list_says_what_to_do(client: Client) -> None:
+    make.centre(contact_email="desk@example.org")
+    client.force_login(make.person())
+    text = text_of(client, "/projects/")
+    assert "You do not belong to a project yet" in text
+    assert "If your team is new here, write to desk@example.org." in text
+
+
+# ---------------------------------------------------------------------------------------------- the quota page
+
+
+def test_quota_page_tells_used_running_and_left(client: Client, lead: User, pool: GpuPool) -> None:
+    project = project_of(lead, "alpha", title="Alpha", tenant=make.tenant(name_en="Lantau House"))
+    make.member(project=project, name="Typing Person", cluster_user="typist")
+    allocation = make.allocation(
+        project=project, pool=pool, hours=1_000, reference="A-1", end_on=date(2026, 8, 23), funding="subsidised"
+    )
+    make.imported(
+        make.run(allocation=allocation, hours=10, gpus=8, start_at=NOW - timedelta(days=2), user="typist", number=71),
+        make.run(
+            allocation=allocation, gpus=4, start_at=NOW - timedelta(hours=6), running=True, name="a<b>c", number=72
+        ),
+        cluster=pool.cluster,
+        as_of=NOW - timedelta(hours=1),
+    )
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "Alpha Lantau House · Active" in text
+    assert "H800 GPUs, Cyberport Open 900 GPU-hours left of 1,000" in text
+    assert "used 100 of it running now 20 left 900" in text
+    assert "As of 15 Jun 2026, 11:00 HKT · latest import 1 hour ago" in text
+    assert "Period 16 Apr 2026 – 23 Aug 2026 70 days left, today included" in text
+    assert "Funding Subsidised Slurm account alpha Reference A-1" in text
+    assert "13 Jun 2026 80.0 14 Jun 2026 0.0 15 Jun 2026 20.0" in text
+    assert "72 a<b>c Running 4 20.0 u1 15 Jun 2026, 06:00 HKT" in text
+    assert "71 train Completed 8 80.0 Typing Person 13 Jun 2026, 12:00 HKT" in text
+    assert "Lead Leading Person Member Typing Person" in text
+
+
+def grow(project: Project, pool: GpuPool, times: int) -> None:
+    """So many allocations, members and runs more, finished and unfinished."""
+    runs = []
+    for nth in range(times):
+        make.member(project=project, name=f"Person {nth}", cluster_user=f"user{nth}")
+        allocation = make.allocation(project=project, pool=pool, hours=100 + nth, account=f"{project.code}-{nth}")
+        for running in (True, False):
+            start = NOW - timedelta(hours=4 + nth)
+            runs.append(make.run(allocation=allocation, start_at=start, running=running, user=f"user{nth}"))
+    make.imported(*runs, cluster=pool.cluster, as_of=NOW)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_quota_page_takes_the_same_queries_for_any_number_of_rows(
+    client: Client, lead: User, pool: GpuPool, rows: int, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    project = project_of(lead, "alpha")
+    grow(project, pool, rows)
+    client.force_login(lead)
+    with django_assert_num_queries(PAGE_QUERIES):
+        text = text_of(client, "/projects/alpha/")
+    for nth in range(rows):
+        assert f"used {5 + nth} of it running now {4 + nth} left 95" in text
+        assert f"1 {4 + nth}.0 Person {nth}" in text
+
+
+def test_quota_page_of_a_new_project_says_how_to_begin(client: Client, lead: User) -> None:
+    project_of(lead, "alpha")
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "This project has no GPU-hours to use at the moment. Ask the centre for an allocation" in text
+
+
+def overdrawn(project: Project, pool: GpuPool) -> None:
+    allocation = make.allocation(project=project, pool=pool, hours=10)
+    run = make.run(allocation=allocation, hours=3, gpus=5, start_at=NOW - timedelta(days=2))
+    make.imported(run, cluster=pool.cluster, as_of=NOW)
+
+
+def used_up(project: Project, pool: GpuPool) -> None:
+    allocation = make.allocation(project=project, pool=pool, hours=15)
+    run = make.run(allocation=allocation, hours=3, gpus=5, start_at=NOW - timedelta(days=2))
+    make.imported(run, cluster=pool.cluster, as_of=NOW)
+
+
+def ending(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool, hours=40, end_on=TODAY + timedelta(days=11))
+
+
+def ending_today(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool, hours=40, end_on=TODAY)
+
+
+def not_begun(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool, start_on=date(2026, 7, 1))
+
+
+def ended(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool, start_on=date(2026, 1, 1), end_on=date(2026, 1, 31))
+
+
+def suspended(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool)
+    tenants.suspend_project(project=project, reason="for a test", by=None, at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (overdrawn, "H800 is overdrawn: 5 GPU-hours more were used than granted. Ask the centre for more hours"),
+        (overdrawn, "Overdrawn 5 GPU-hours overdrawn of 10"),
+        (used_up, "All GPU-hours on H800 are used. Ask the centre for more hours"),
+        (ending, "The period on H800 ends in 12 days, on 26 Jun 2026, with 40 GPU-hours left. Plan your last jobs"),
+        (ending_today, "The period on H800 ends today, with 40 GPU-hours left."),
+        (not_begun, "The GPU-hours of this project can be used from 1 Jul 2026 on."),
+        (not_begun, "Not begun yet"),
+        (ended, "This project has no GPU-hours to use at the moment."),
+        (ended, "Earlier allocations"),
+        (suspended, "This project is suspended. Please talk to the centre before new jobs."),
+    ],
+)
+def test_quota_page_says_what_comes_next(
+    client: Client, lead: User, pool: GpuPool, happens: Callable[[Project, GpuPool], None], told: str
+) -> None:
+    happens(project_of(lead, "alpha"), pool)
+    client.force_login(lead)
+    assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_of_a_healthy_project_has_nothing_to_warn_of(client: Client, lead: User, pool: GpuPool) -> None:
+    make.allocation(project=project_of(lead, "alpha"), pool=pool)
+    client.force_login(lead)
+    assert 'class="note ' not in client.get("/projects/alpha/").content.decode()
+
+
+def test_quota_page_is_for_those_who_may_see_the_project(client: Client, lead: User) -> None:
+    project = project_of(lead, "alpha")
+    make.member(project=project, role=ProjectRole.LEAD)
+    former = make.member(project=project)
+    members.remove_member(membership=Membership.objects.get(user=former), by=None, at=NOW)
+    others = make.member(project=make.project("beta"))
+    answers = {
+        lead: 200,
+        make.member(project=project, role=ProjectRole.VIEWER): 200,
+        make.representative(tenant=project.tenant): 200,
+        make.staff(StaffRole.AUDITOR): 200,
+        make.staff(StaffRole.COMMITTEE_MEMBER): 404,
+        former: 404,
+        others: 404,
+    }
+    for user, status in answers.items():
+        client.force_login(user)
+        assert client.get("/projects/alpha/").status_code == status
+    assert client.get("/projects/nowhere/").status_code == 404
+    client.logout()
+    for path in ("/projects/", "/projects/alpha/"):
+        assert client.get(path)["Location"] == f"/accounts/login/?next={path}"
+
+
+def test_runs_of_another_project_that_shares_the_account_stay_hidden(client: Client, lead: User, pool: GpuPool) -> None:
+    """Two projects name one Slurm account on two pools of a cluster: each sees what was charged to it."""
+    other_pool = make.pool("l40", cluster=pool.cluster, gpu_model="L40S")
+    mine = make.allocation(project=project_of(lead, "alpha"), pool=pool, account="common")
+    theirs = make.allocation(pool=other_pool, account="common")
+    make.imported(
+        make.run(allocation=mine, start_at=NOW - timedelta(hours=5), name="mine-run"),
+        make.run(allocation=theirs, start_at=NOW - timedelta(hours=4), name="their-secret-run"),
+        cluster=pool.cluster,
+        as_of=NOW,
+    )
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "mine-run" in text
+    assert "their-secret-run" not in text
+
+
+def test_latest_runs_are_ten_over_all_accounts_newest_first(lead: User, pool: GpuPool) -> None:
+    project = project_of(lead, "alpha")
+    one = make.allocation(project=project, pool=pool)
+    two = make.allocation(project=project, pool=pool, account="alpha-paid")
+    runs = [
+        make.run(allocation=(one, two)[n % 2], start_at=NOW - timedelta(hours=50 - n), name=str(n)) for n in range(30)
+    ]
+    make.imported(*runs, cluster=pool.cluster, as_of=NOW)
+    accounts = {(pool.cluster.pk, "alpha"): False, (pool.cluster.pk, "alpha-paid"): True}
+    latest = JobRun.objects.latest_of_project(project, accounts, limit=10)
+    assert [run.job_name for run in latest] == [str(n) for n in range(29, 19, -1)]
+    assert {run.charged_seconds for run in latest} == {3600}
+    assert list(JobRun.objects.latest_of_project(project, {}, limit=10)) == []
+
+
+def test_running_is_the_part_of_used_that_belongs_to_unfinished_runs(pool: GpuPool) -> None:
+    busy, idle = make.allocation(pool=pool), make.allocation(pool=pool)
+    running = make.run(allocation=busy, gpus=2, start_at=NOW - timedelta(hours=30), running=True, number=5)
+    done = make.run(allocation=busy, hours=1, gpus=7, start_at=NOW - timedelta(hours=9))
+    for ago in (20, 10, 0):
+        make.imported(running, *([done] if ago == 0 else []), cluster=pool.cluster, as_of=NOW - timedelta(hours=ago))
+    assert RunCharge.objects.filter(run__finished=False).count() > 2
+    seconds = {allocation.pk: allocation.running_seconds for allocation in Allocation.objects.with_running()}
+    assert seconds == {busy.pk: 2 * 30 * 3600, idle.pk: 0}
+    busy.refresh_from_db()
+    assert busy.used_seconds == (2 * 30 + 7) * 3600
+
+
+def test_hostile_text_is_shown_and_never_run(client: Client, lead: User, pool: GpuPool) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    project = project_of(lead, "alpha", title=name)
+    make.member(project=project, name=name)
+    allocation = make.allocation(project=project, pool=pool)
+    run = make.run(
+        allocation=allocation, start_at=NOW - timedelta(hours=3), name=name + "x" * 10_000, user="\u202eevil"
+    )
+    make.imported(run, cluster=pool.cluster, as_of=NOW)
+    client.force_login(lead)
+    for path in ("/projects/", "/projects/alpha/"):
+        page = client.get(path).content.decode()
+        assert "<img" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt;" in page
+        assert "x" * 100 not in page
+    assert "<bdi>\u202eevil</bdi>" in client.get("/projects/alpha/").content.decode()
