@@ -65,7 +65,7 @@ def project_subsidy(request: HttpRequest, code: str) -> HttpResponse:
     awards = list(
         Award.objects.visible_to(signed_in(request))
         .filter(project__code=code)
-        .select_related("project__tenant", "application", "subsidy_project")
+        .select_related("project__tenant", "application", "decision", "subsidy_project")
         .prefetch_related(
             models.Prefetch("grants__allocation", queryset=Allocation.objects.select_related("pool__cluster")),
             "decision__conditions",
