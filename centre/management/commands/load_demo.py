@@ -1,0 +1,31 @@
+"""`manage.py load_demo`: an invented centre to look around in. Safe to repeat; never touches real data."""
+
+from argparse import ArgumentParser
+from datetime import date
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError
+
+from centre.demo import loading, people
+
+
+class Command(BaseCommand):
+    requires_system_checks: ClassVar[list[str]] = []  # `migrate` has just made them
+    help = "Load the demo, relative to today, and print with whom to sign in. A second call changes nothing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--runs", type=int, default=loading.RUNS, help="job runs of the year, about")
+        parser.add_argument("--seed", type=int, default=loading.SEED, help="another number, another job history")
+        parser.add_argument(
+            "--today", type=date.fromisoformat, metavar="DAY", help="load as of 09:00 of that day, such as 2026-11-22"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            was_loaded = not loading.load(runs=options["runs"], seed=options["seed"], today=options["today"])
+        except loading.NotEmpty:
+            raise CommandError(
+                "This database holds data that is not the demo's; the demo is loaded into an empty one only."
+            ) from None
+        self.stdout.write("The demo is loaded already." if was_loaded else "The demo is loaded.")
+        self.stdout.write(people.printed())
