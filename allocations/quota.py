@@ -20,7 +20,7 @@ CHART_DAYS = 30
 
 
 class Phase(TextChoices):
-    """Where an allocation stands for the people who use it: its state, its period and its hours in one word."""
+    """Where an allocation stands for its team: state, period and hours in one word."""
 
     SUSPENDED = "suspended", gettext_lazy("Suspended")
     CLOSED = "closed", gettext_lazy("Closed")
@@ -53,6 +53,7 @@ class Card:
     allocation names the same Slurm account; `as_of` is how far the cluster's books reach.
     """
 
+    project: Project
     allocation: Allocation
     running: int
     account_is_shared: bool
@@ -76,9 +77,10 @@ class Card:
     @property
     def phase(self) -> Phase:
         allocation = self.allocation
+        states = {allocation.state, self.project.standing}
         ordered = (
-            (Phase.SUSPENDED, allocation.state == Allocation.State.SUSPENDED),
-            (Phase.CLOSED, allocation.state == Allocation.State.CLOSED),
+            (Phase.CLOSED, Allocation.State.CLOSED in states or Standing.CLOSED in states),
+            (Phase.SUSPENDED, Allocation.State.SUSPENDED in states or Standing.SUSPENDED in states),
             (Phase.OVERDRAWN, allocation.is_overdrawn),
             (Phase.ENDED, allocation.end_on < self.on),
             (Phase.NOT_BEGUN, allocation.start_on > self.on),
@@ -110,9 +112,9 @@ def next_steps(project: Project, cards: Iterable[Card]) -> list[NextStep]:
     """What the team has to know before it starts the next job, the most pressing first."""
     if project.standing == Standing.CLOSED:
         return [NextStep("info", _("This project is closed."), _("What you see here is kept as a record."))]
-    steps = []
     if project.standing == Standing.SUSPENDED:
-        steps.append(NextStep("bad", _("This project is suspended."), _("Please talk to the centre before new jobs.")))
+        return [NextStep("bad", _("This project is suspended."), _("Talk to the centre before you start new jobs."))]
+    steps = []
     current = [card for card in cards if not card.is_over]
     steps += [step for card in current if (step := next_step(card)) is not None]
     if not any(card.allocation.start_on <= card.on for card in current):
@@ -137,7 +139,7 @@ def next_step(card: Card) -> NextStep | None:
     match card.phase:
         case Phase.SUSPENDED:
             what = _("The allocation %(reference)s on %(pool)s is suspended.") % named
-            return NextStep("bad", what, _("Please talk to the centre before new jobs."))
+            return NextStep("bad", what, _("Talk to the centre before you start new jobs."))
         case Phase.OVERDRAWN:
             hours = gpu_hours(-allocation.available_seconds)
             what = _("%(pool)s is overdrawn: %(hours)s GPU-hours more were used than granted.") % {

@@ -81,6 +81,7 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
     rows = Allocation.objects.filter(project=project).not_void().with_running().with_shared_account()
     return [
         Card(
+            project=project,
             allocation=allocation,
             running=allocation.running_seconds,
             account_is_shared=allocation.account_is_shared,

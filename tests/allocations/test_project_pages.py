@@ -247,7 +247,8 @@ def suspended(project: Project, pool: GpuPool) -> None:
         (not_begun, "Not begun yet"),
         (ended, "This project has no GPU-hours to use at the moment."),
         (ended, "Earlier allocations"),
-        (suspended, "This project is suspended. Please talk to the centre before new jobs."),
+        (suspended, "H800 GPUs, Cyberport Suspended"),
+        (suspended, "This project is suspended. Talk to the centre before you start new jobs."),
     ],
 )
 def test_quota_page_says_what_comes_next(
