@@ -19,7 +19,7 @@ from centre.http import signed_in
 from centre.models import GpuPool
 from centre.templatetags.portal import gpu_hours
 from subsidies import applications
-from subsidies.admin.recording import record_decision_page, refuse_page
+from subsidies.admin.recording import exact_hours, record_decision_page, refuse_page
 from subsidies.forms import ApplicationForm
 from subsidies.life_cycle import CaseError, State
 from subsidies.models import Application, ApplicationAsk, ApplicationStep, Scheme
@@ -39,7 +39,7 @@ class AsksOfApplication(HistoryInline[ApplicationAsk]):
 
     @admin.display(description=_("GPU-hours"))
     def hours(self, obj: ApplicationAsk) -> str:
-        return gpu_hours(obj.gpu_seconds)
+        return exact_hours(obj.gpu_seconds)
 
 
 class StepsOfApplication(HistoryInline[ApplicationStep]):

@@ -19,10 +19,10 @@ from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.http import signed_in
 from centre.members import MemberError
 from centre.models import User
-from centre.templatetags.portal import gpu_hours, hkd, percent
+from centre.templatetags.portal import hkd, percent
 from centre.tenants import TenantError
 from subsidies import awards
-from subsidies.admin.recording import facts_of, period
+from subsidies.admin.recording import exact_hours, facts_of, period
 from subsidies.fund import FundError
 from subsidies.life_cycle import AlreadyDecided, CaseError, State
 from subsidies.models import Condition, Decision, DecisionGrant
@@ -58,7 +58,7 @@ class GrantsOfDecision(HistoryInline[DecisionGrant]):
 
     @admin.display(description=_("GPU-hours"))
     def hours(self, obj: DecisionGrant) -> str:
-        return gpu_hours(obj.gpu_seconds)
+        return exact_hours(obj.gpu_seconds)
 
     @admin.display(description=_("list price per GPU-hour"))
     def list_price(self, obj: DecisionGrant) -> str:
@@ -167,7 +167,7 @@ class DecisionAdmin(HistoryAdmin[Decision]):
             admin=self,
             row=row,
             title=_("Confirm the decision"),
-            explanation=explanation_of(row, by),
+            explanation=explanation_of(row, by) if request.method == "GET" else "",
             facts=[*facts_of(row.application), *decided(row)],
             effects=effects_of(row),
             form=SeenForm(request.POST or None, initial={"seen": row.recorded_at.isoformat()}),
@@ -255,7 +255,7 @@ def effects_of(decision: Decision) -> list[Effect]:
         Effect(
             _("GPU-hours on %(pool)s") % {"pool": grant.pool},
             "–",
-            f"{gpu_hours(grant.gpu_seconds)} ({period(decision.starts_on, decision.ends_on)})",
+            f"{exact_hours(grant.gpu_seconds)} ({period(decision.starts_on, decision.ends_on)})",
         )
         for grant in decision.grants.select_related("pool")
     ]

@@ -74,7 +74,7 @@ def facts_of(application: Application) -> list[tuple[Text, str]]:
     """What the application asks for, as the decision pages show it."""
     asks = application.asks.select_related("pool")
     asked = "; ".join(
-        gettext("%(hours)s GPU-hours on %(pool)s") % {"hours": gpu_hours(ask.gpu_seconds), "pool": ask.pool}
+        gettext("%(hours)s GPU-hours on %(pool)s") % {"hours": exact_hours(ask.gpu_seconds), "pool": ask.pool}
         for ask in asks
     )
     target: str = (
@@ -90,6 +90,11 @@ def facts_of(application: Application) -> list[tuple[Text, str]]:
         (_("Asked for"), asked),
         (_("Period asked for"), period(application.starts_on, application.ends_on)),
     ]
+
+
+def exact_hours(seconds: int) -> str:
+    """GPU-hours as people decide on them: whole where they are, else with two decimals."""
+    return gpu_hours(seconds, 2 if seconds % 3600 else 0)
 
 
 def period(first: Any, last: Any) -> str:

@@ -9,9 +9,11 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre import permissions
+from centre.amounts import hours_text
 from centre.models import GpuPool, Project, Representative, Tenant, User
 from centre.models.tenants import CODE
 from subsidies import life_cycle
@@ -142,7 +144,7 @@ class ApplicationAsk(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.gpu_seconds}"
+        return gettext("%(hours)s GPU-hours") % {"hours": hours_text(self.gpu_seconds)}
 
 
 class ApplicationStep(models.Model):

@@ -10,11 +10,13 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import Allocation, LedgerEntry
 from allocations.models.allocation import SLURM_ACCOUNT
 from centre import permissions
+from centre.amounts import hours_text
 from centre.models import GpuPool, Membership, Project, Representative, User
 from subsidies.models.application import Application
 
@@ -122,7 +124,7 @@ class DecisionGrant(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.gpu_seconds}"
+        return gettext("%(hours)s GPU-hours") % {"hours": hours_text(self.gpu_seconds)}
 
 
 class Condition(models.Model):
@@ -247,7 +249,7 @@ class AwardGrant(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.gpu_seconds}"
+        return gettext("%(hours)s GPU-hours") % {"hours": hours_text(self.gpu_seconds)}
 
 
 class SubsidyProject(models.Model):
