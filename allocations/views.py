@@ -93,11 +93,11 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
 
 
 def charts_of(cards: Sequence[Card], *, at: datetime) -> list[BarChart]:
-    """Usage per day of the last 30 days that the books reach, a chart for each pool that was used."""
+    """Usage per day of the last 30 days that the books reach, a chart for each pool used; none before any use."""
+    if not any(card.allocation.used_seconds for card in cards):
+        return []
     pools = {card.allocation.pool: card.as_of for card in cards}
     last_days = {pool: day_today(pool, as_of or at) for pool, as_of in pools.items()}
-    if not last_days:
-        return []
     first_on = min(last_days.values()) - timedelta(days=CHART_DAYS - 1)
     daily = DailyUsage.objects.filter(allocation__in=[card.allocation.pk for card in cards])
     per_pool = daily.per_pool_and_day(first_on=first_on, last_on=max(last_days.values()))
