@@ -97,6 +97,8 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
     Call it inside a transaction that holds `staging.lock_cluster`. Runs (or parts) that no allocation takes are left
     with their `unmatched_seconds`.
     """
+    if not staging.number("SELECT COUNT(*) FROM changed_run"):
+        return 0
     matches = Matches(cluster)
     staging.analyze("changed_run")
     with (
