@@ -147,7 +147,10 @@ def addresses(world: dict[str, str]) -> list[Address]:
             known["object_id"] = str(row.pk) if row is not None else NO_ROW
         unknown = set(re.findall(r"<(\w+)>", route)) - known.keys()
         assert not unknown, f"say in the world of this test what stands for {unknown} in /{route}"
-        found.append(Address(name, "/" + re.sub(r"<(\w+)>", lambda hit, known=known: known[hit[1]], route)))
+        path = route
+        for argument, value in known.items():
+            path = path.replace(f"<{argument}>", value)
+        found.append(Address(name, f"/{path}"))
     return found
 
 
@@ -157,7 +160,7 @@ def answers(client: Client, address: Address) -> Iterator[tuple[str, Any]]:
 
 
 def sent_to_sign_in(response: Any) -> bool:
-    return response.status_code == 302 and response.url.startswith(reverse(settings.LOGIN_URL))
+    return bool(response.status_code == 302 and response.url.startswith(reverse(settings.LOGIN_URL)))
 
 
 def test_every_public_url_is_in_the_list_and_every_other_asks_to_sign_in(world: dict[str, str], client: Client) -> None:
