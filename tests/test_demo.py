@@ -37,7 +37,7 @@ def printed(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
 def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def number(sql: str, *parameters: Any) -> Any:
