@@ -12,6 +12,8 @@ from itertools import count
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 Text = str | Promise
@@ -19,14 +21,19 @@ DAY: Text = _("Day")
 
 PLOT_HEIGHT = 160  # pixels between the zero line and the highest grid line
 GAP_ABOVE = 8  # pixels above the highest grid line, so that its label and a full bar fit
-WIDEST_BAR = Fraction(12)  # percent of the width: a lone bar is not a wall
+WIDEST_BAR = 12_000  # thousandths of a per cent of the width: a lone bar is not a wall
 LABELS_SHOWN = 5
+MARK = (
+    '<g class="c-slot"><title>{}: {} {}</title><rect class="c-reach" x="{}%" y="0" width="{}%" height="100%"/>'
+    '<rect class="c-bar" x="{}%" y="{}" width="{}%" height="{}"/></g>'
+)
+ROW = '<tr><th scope="row">{}</th><td class="num">{}</td></tr>'
 
 
 def percentage(part: int, whole: int) -> str:
     """A share as text with three decimals and no unit, cut, never above 100: an SVG length once `%` is added."""
     thousandths = min(max(part * 100_000 // whole, 0), 100_000) if whole > 0 else 0
-    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
+    return length(thousandths)
 
 
 def whole_percent(part: int, whole: int) -> int:
@@ -115,8 +122,7 @@ class QuotaBar:
 
 def difference(high: str, low: str) -> str:
     """Between two percentages of `percentage`, exactly."""
-    thousandths = int(high.replace(".", "")) - int(low.replace(".", ""))
-    return f"{thousandths // 1000}.{thousandths % 1000:03d}"
+    return length(int(high.replace(".", "")) - int(low.replace(".", "")))
 
 
 # ---------------------------------------------------------------------------------------------- bars over days
@@ -200,11 +206,16 @@ class BarChart:
     def top(self) -> Fraction:
         """The value at the highest grid line."""
         highest = max([bar.value for bar in self.bars] + [self.plan or 0, 0])
-        return self.step * max(-(-Fraction(highest) // self.step), 1)
+        steps: int = -(-Fraction(highest) // self.step)
+        return self.step * max(steps, 1)
+
+    @cached_property
+    def pixels_per_value(self) -> Fraction:
+        return Fraction(PLOT_HEIGHT) / self.top
 
     def down(self, value: Fraction | int) -> int:
         """How far below the drawing's upper edge a value lies, in whole pixels."""
-        return GAP_ABOVE + PLOT_HEIGHT - round(value * PLOT_HEIGHT / self.top)
+        return GAP_ABOVE + PLOT_HEIGHT - round(value * self.pixels_per_value)
 
     @property
     def ticks(self) -> list[Tick]:
@@ -217,20 +228,20 @@ class BarChart:
 
     @property
     def drawn(self) -> list[DrawnBar]:
-        bars = len(self.bars)
-        slot = Fraction(100, bars) if bars else Fraction(0)
-        width = min(slot * 3 / 4, WIDEST_BAR)
+        """Where each bar stands; a bar takes three quarters of its slot."""
+        bars = max(len(self.bars), 1)
+        slot, width = 100_000 // bars, min(75_000 // bars, WIDEST_BAR)
+        scale = self.pixels_per_value
         drawn = []
         for place, bar in enumerate(self.bars):
-            left = slot * place
-            height = PLOT_HEIGHT + GAP_ABOVE - self.down(max(bar.value, 0))
-            if bar.value > 0 and height == 0:
-                height = 1  # little is not nothing
+            left = 100_000 * place // bars
+            height = (2 * bar.value * scale.numerator + scale.denominator) // (2 * scale.denominator)
+            height = max(height, 1 if bar.value > 0 else 0)  # little is not nothing
             drawn.append(
                 DrawnBar(
                     label=bar.label,
                     shown=bar.shown,
-                    x=length(left + (slot - width) / 2),
+                    x=length(left + (slot - width) // 2),
                     width=length(width),
                     slot_x=length(left),
                     slot_width=length(slot),
@@ -239,6 +250,26 @@ class BarChart:
                 )
             )
         return drawn
+
+    @property
+    def marks(self) -> SafeString:
+        """The bars as SVG, each with its words and, behind it, the ground that answers to the pointer.
+
+        Put together here and not in the template, which takes several times as long for a year of days.
+        """
+        return format_html_join(
+            "\n",
+            MARK,
+            (
+                (bar.label, bar.shown, self.unit, bar.slot_x, bar.slot_width, bar.x, bar.y, bar.width, bar.height)
+                for bar in self.drawn
+            ),
+        )
+
+    @property
+    def rows(self) -> SafeString:
+        """The same figures as rows of a table."""
+        return format_html_join("\n", ROW, ((bar.label, bar.shown) for bar in self.bars))
 
     @property
     def plan_y(self) -> int | None:
@@ -254,14 +285,13 @@ class BarChart:
         gaps = max(shown - 1, 1)
         spots = [(2 * nth * last + gaps) // (2 * gaps) for nth in range(shown)]
         crowded = last >= LABELS_SHOWN  # the outer names of many bars lean inwards
-        slot = Fraction(100, last + 1)
         labels = []
         for nth, spot in enumerate(spots):
-            x, anchor = slot * spot + slot / 2, "middle"
+            x, anchor = 100_000 * (2 * spot + 1) // (2 * last + 2), "middle"
             if crowded and spot == 0:
-                x, anchor = Fraction(0), "start"
+                x, anchor = 0, "start"
             elif crowded and spot == last:
-                x, anchor = Fraction(100), "end"
+                x, anchor = 100_000, "end"
             labels.append(AxisLabel(length(x), anchor, self.bars[spot].short_label, nth % 2 == 0 or shown <= 3))
         return labels
 
@@ -272,9 +302,8 @@ class BarChart:
         return best if best is not None and best.value > 0 else None
 
 
-def length(percent: Fraction) -> str:
-    """An SVG length in per cent, with three decimals."""
-    thousandths = int(percent * 1000)
+def length(thousandths: int) -> str:
+    """An SVG length in per cent, from thousandths of a per cent."""
     return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 

@@ -79,8 +79,12 @@ class DayColumn(tables.Column):
         return date_format(value, "DATE_FORMAT")
 
 
-class InstantColumn(DayColumn):
+class InstantColumn(tables.Column):
     """A day and a time, with the time zone of the portal."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("attrs", WHOLE)
+        super().__init__(*args, **options)
 
     def render(self, value: datetime) -> str:
         return portal.time_element(value)

@@ -25,7 +25,7 @@ def grouped(scaled: int, places: int) -> str:
 
 def rounded(number: int, per: int, places: int) -> int:
     """`number / per` in whole 10**-places, half up in size."""
-    size = (abs(number) * 10**places * 2 + per) // (per * 2)
+    size: int = (abs(number) * 10**places * 2 + per) // (per * 2)
     return -size if number < 0 else size
 
 
