@@ -11,7 +11,6 @@ from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -146,13 +145,14 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "reference",
         "project_code",
         "pool_code",
-        "account",
-        "funding",
-        "period",
         "granted",
         "used",
         "left",
         "standing",
+        "start_on",
+        "end_on",
+        "account",
+        "funding",
     )
     list_select_related = ("project", "pool")
     list_filter = ("state", OverdrawnFilter, PeriodFilter, "funding", "pool")
@@ -182,10 +182,6 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     @admin.display(description=_("GPU pool"), ordering="pool__code")
     def pool_code(self, obj: Allocation) -> str:
         return obj.pool.code
-
-    @admin.display(description=_("period"), ordering="end_on")
-    def period(self, obj: Allocation) -> str:
-        return f"{date_format(obj.start_on)} – {date_format(obj.end_on)}"
 
     @admin.display(description=_("granted (GPU-hours)"), ordering="granted_seconds")
     def granted(self, obj: Allocation) -> str:

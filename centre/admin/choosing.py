@@ -6,13 +6,15 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminDateWidget, AutocompleteSelect
 from django.db import models
+from django.utils.functional import lazy
+from django.utils.text import capfirst
 
 
 def chosen(model: type[models.Model], field: str, **options: Any) -> forms.ModelChoiceField[Any]:
     """A form field for what the foreign key `field` of the model points at; as quick with a million rows."""
     relation = model._meta.get_field(field)
     assert isinstance(relation, models.ForeignKey)  # noqa: S101  a mistake in the program
-    options.setdefault("label", relation.verbose_name)
+    options.setdefault("label", lazy(capfirst, str)(relation.verbose_name))
     return forms.ModelChoiceField(
         queryset=relation.related_model._default_manager.all(),
         widget=AutocompleteSelect(relation, admin.site),

@@ -83,7 +83,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
             raise Http404
         return found
 
-    def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:  # noqa: ARG002
+    def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:
         """Nothing belongs yet to a row that is being added."""
         return self.inlines if obj is not None else ()
 
