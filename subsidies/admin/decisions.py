@@ -82,7 +82,7 @@ class SeenForm(forms.Form):
 
 @admin.register(Decision)
 class DecisionAdmin(HistoryAdmin[Decision]):
-    list_display = ("number", "title", "outcome", "rate", "amount", "recorded_by", "recorded_at", "confirmed_by")
+    list_display = ("number", "title", "outcome", "rate", "amount", "recorder", "recorded_at", "confirmer")
     list_select_related = ("application", "recorded_by", "confirmed_by")
     list_filter = (WaitingFilter, "outcome", "application__scheme")
     search_fields = ("application__number", "application__title", "application__tenant__name_en")
@@ -135,6 +135,14 @@ class DecisionAdmin(HistoryAdmin[Decision]):
     @admin.display(description=_("amount"), ordering="amount_cents")
     def amount(self, obj: Decision) -> str:
         return hkd(obj.amount_cents) if obj.outcome == Decision.Outcome.APPROVED else "–"
+
+    @admin.display(description=_("recorded by"), ordering="recorded_by__name")
+    def recorder(self, obj: Decision) -> str:
+        return obj.recorded_by.get_full_name()
+
+    @admin.display(description=_("confirmed by"), ordering="confirmed_by__name")
+    def confirmer(self, obj: Decision) -> str:
+        return obj.confirmed_by.get_full_name() if obj.confirmed_by else "–"
 
     def acts(self, request: HttpRequest, obj: Decision) -> list[ActLink]:
         links = [ActLink(_("The application"), f"../../../application/{obj.application_id}/change/")]

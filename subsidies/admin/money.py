@@ -96,7 +96,7 @@ class SchemeAdmin(KeptAdmin[Scheme]):
 
 @admin.register(FundEntry)
 class FundEntryAdmin(HistoryAdmin[FundEntry]):
-    list_display = ("id", "kind", "amount", "application_number", "award", "effective_on", "asked_by", "approved_by")
+    list_display = ("id", "kind", "amount", "application_number", "award", "effective_on", "asked", "approved")
     list_select_related = ("application", "award", "asked_by", "approved_by")
     list_filter = ("kind", "scheme")
     search_fields = ("application__number", "award__number", "key", "reason")
@@ -120,6 +120,14 @@ class FundEntryAdmin(HistoryAdmin[FundEntry]):
     @admin.display(description=_("amount"), ordering="cents")
     def amount(self, obj: FundEntry) -> str:
         return hkd(obj.cents)
+
+    @admin.display(description=_("asked for by"), ordering="asked_by__name")
+    def asked(self, obj: FundEntry) -> str:
+        return obj.asked_by.get_full_name() if obj.asked_by else "–"
+
+    @admin.display(description=_("approved by"), ordering="approved_by__name")
+    def approved(self, obj: FundEntry) -> str:
+        return obj.approved_by.get_full_name() if obj.approved_by else "–"
 
     @admin.display(description=_("application"), ordering="application__number")
     def application_number(self, obj: FundEntry) -> str:
