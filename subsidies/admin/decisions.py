@@ -82,7 +82,7 @@ class SeenForm(forms.Form):
 
 @admin.register(Decision)
 class DecisionAdmin(HistoryAdmin[Decision]):
-    list_display = ("number", "title", "outcome", "rate", "amount", "recorder", "recorded_at", "confirmer")
+    list_display = ("number", "title", "outcome", "rate", "amount", "recorder", "confirmer", "recorded_at")
     list_select_related = ("application", "recorded_by", "confirmed_by")
     list_filter = (WaitingFilter, "outcome", "application__scheme")
     search_fields = ("application__number", "application__title", "application__tenant__name_en")
