@@ -152,7 +152,7 @@ def test_demo_names_every_tenant_in_three_languages_and_as_invented(printed: str
 
 def test_demo_brings_usage_in_by_several_imports(printed: str) -> None:
     imports = rows("SELECT quarantined, unchanged, state FROM allocations_usageimport ORDER BY id")
-    assert len(imports) == 18
+    assert len(imports) == 19
     assert {state for _, _, state in imports} == {"done"}
     assert [quarantined for quarantined, _, _ in imports if quarantined] == [2]
     assert sum(unchanged > 0 for _, unchanged, _ in imports) > 10

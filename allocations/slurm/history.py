@@ -67,7 +67,10 @@ _AWKWARD: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class AccountPlan:
-    """What one Slurm account shall do: about `gpu_hours` from `first_on` to `last_on`, both included."""
+    """What one Slurm account shall do: about `gpu_hours` from `first_on` to `last_on`, both included.
+
+    No run takes more than `most_gpus`.
+    """
 
     account: str
     users: tuple[str, ...]
@@ -77,6 +80,7 @@ class AccountPlan:
     first_on: date
     last_on: date
     style: Style = "mixed"
+    most_gpus: int = 128
 
 
 @dataclass
@@ -193,7 +197,7 @@ def _submissions(
     while rows < runs:
         kind = chance.choices(kinds, weights)[0]
         manner = _WORK[kind]
-        gpus = chance.choice(manner.gpus)
+        gpus = min(chance.choice(manner.gpus), plan.most_gpus)
         submit = _working_hour(chance, begin, min(stop, last), zone)
         job = _Job(
             plan=plan,

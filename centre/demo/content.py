@@ -54,7 +54,7 @@ POOLS: Final = (
     ),
     PoolPlan(
         "sandyridge-1",
-        "to be announced",
+        "next-generation",
         PLANNED_CLUSTER,
         ((310, 1_024, "First hall, planned"), (500, 2_048, "Second hall, planned")),
     ),

@@ -27,7 +27,7 @@ def give_hours(world: World, plan: GivenPlan, at: datetime) -> None:
     ledger.open_allocation(
         project=Project.objects.get(code=plan.project),
         pool=world.pools[plan.pool],
-        reference=f"{REFERENCES[plan.funding]}-{start_on.year}-{plan.account or plan.project}-{plan.pool}",
+        reference=next_reference(plan, start_on.year),
         account=plan.account,
         funding=plan.funding,
         start_on=start_on,
@@ -39,6 +39,12 @@ def give_hours(world: World, plan: GivenPlan, at: datetime) -> None:
         reason=REASONS[plan.funding],
         source_kind="order",
     )
+
+
+def next_reference(plan: GivenPlan, year: int) -> str:
+    """Such as P-2026-003-h800, counted per funding."""
+    number = Allocation.objects.filter(funding=plan.funding).count() + 1
+    return f"{REFERENCES[plan.funding]}-{year}-{number:03}-{plan.pool}"
 
 
 def requests_of_teams(world: World) -> None:

@@ -35,10 +35,9 @@ SCHEME: Final = Trilingual("AI Subsidy Scheme (demonstration)", "人工智能資
 HOW_TO_APPLY: Final = Trilingual(
     "Applications are welcome all year round. Say what you want to build, how many GPU-hours you need on which GPUs "
     "and for how long, and write to the service desk. A committee looks at how well the work fits Hong Kong's needs "
-    "in innovation and technology, and whether the GPU time asked for is reasonable. The scheme pays up to 70 % of the "
-    "list price, and up to 90 % in special and exceptional cases.",
+    "in innovation and technology, and whether the GPU time asked for is reasonable.",
     "全年接受申請。請說明研發項目的內容、所需的 GPU 型號與時數，以及使用期，並聯絡服務台。委員會會考慮項目是否切合香港"
-    "創新科技發展的需要，以及所申請的算力是否合理。計劃一般資助定價的最多 70%，特殊及例外情況下最多 90%。",
+    "創新科技發展的需要，以及所申請的算力是否合理。",
     "全年接受申请。请说明研发项目的内容、所需的 GPU 型号与时数，以及使用期，并联络服务台。委员会会考虑项目是否切合香港"
-    "创新科技发展的需要，以及所申请的算力是否合理。计划一般资助定价的最多 70%，特殊及例外情况下最多 90%。",
+    "创新科技发展的需要，以及所申请的算力是否合理。",
 )

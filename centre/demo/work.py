@@ -86,10 +86,18 @@ def account_plans(today: date, *, seed: int) -> list[AccountPlan]:
                     first_on=today + timedelta(days=first),
                     last_on=today + timedelta(days=last if last < 0 else WINDOW),
                     style=work.style,
+                    most_gpus=largest_run(work),
                 )
             )
             first, begins, length = last + 1, False, WINDOW
     return plans
+
+
+def largest_run(work: WorkPlan) -> int:
+    """GPUs of the largest run: teams with few GPUs to use do not start runs over many nodes."""
+    if work.pool == L40S:
+        return 16
+    return 128 if work.gpus >= 150 else 64 if work.gpus >= 70 else 32
 
 
 # ---------------------------------------------------------------------------------------------- exports
@@ -97,7 +105,7 @@ def account_plans(today: date, *, seed: int) -> list[AccountPlan]:
 
 def export_days() -> Iterator[int]:
     """On which days before today an export was made: every four weeks, and in the last weeks more often."""
-    yield from range(BOOKS_BEGIN + 30, -28, 28)
+    yield from range(BOOKS_BEGIN + 30, -21, 28)
     yield from (-21, -14, -7, -3, -2, -1)
 
 
