@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import count
 
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -195,12 +194,11 @@ class BarChart:
         ten = Fraction(1)
         while ten > wanted:
             ten /= 10
-        for power in count():
+        while True:
             for nice in (1, 2, 5):
-                step = nice * ten * 10**power
-                if step >= wanted:
-                    return step * self.per_unit
-        raise AssertionError  # count() does not end
+                if nice * ten >= wanted:
+                    return nice * ten * self.per_unit
+            ten *= 10
 
     @cached_property
     def top(self) -> Fraction:
@@ -211,7 +209,7 @@ class BarChart:
 
     @cached_property
     def pixels_per_value(self) -> Fraction:
-        return Fraction(PLOT_HEIGHT) / self.top
+        return PLOT_HEIGHT / self.top
 
     def down(self, value: Fraction | int) -> int:
         """How far below the drawing's upper edge a value lies, in whole pixels."""
