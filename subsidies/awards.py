@@ -215,6 +215,8 @@ def confirm_decision(*, decision: Decision, by: User, at: datetime) -> Decision:
         .select_related("scheme", "tenant", "project", "lead")
         .get(pk=decision.application_id)
     )
+    if by.pk == application.recorded_by_id:
+        raise SamePerson(_("You recorded this application. Someone else has to confirm the decision on it."))
     _refuse_interest(application, by)
     seen = application.state
     confirmed = Decision.objects.waiting().filter(pk=decision.pk, recorded_at=decision.recorded_at)

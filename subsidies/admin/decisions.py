@@ -213,6 +213,8 @@ def explanation_of(decision: Decision, by: User) -> Any:
     """What the page says above the facts; to the person who recorded it, why they cannot go on."""
     if decision.recorded_by_id == by.pk:
         return _("You recorded this decision. Someone else has to confirm it.")
+    if decision.application.recorded_by_id == by.pk:
+        return _("You recorded this application. Someone else has to confirm the decision on it.")
     if decision.outcome == Decision.Outcome.NOT_APPROVED:
         return _("Confirming closes the application as not approved.")
     return _("Confirming commits the money and grants the GPU-hours at once. It cannot be undone.")

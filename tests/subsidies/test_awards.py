@@ -113,6 +113,14 @@ def test_person_who_recorded_a_decision_cannot_confirm_it() -> None:
     assert nothing_was_awarded()
 
 
+def test_person_who_recorded_the_application_cannot_confirm_the_decision_on_it() -> None:
+    case = cases.application()
+    decision = cases.decision(application=case)
+    with pytest.raises(awards.SamePerson):
+        awards.confirm_decision(decision=decision, by=case.recorded_by, at=timezone.now())
+    assert nothing_was_awarded()
+
+
 def test_database_refuses_the_same_person_and_a_missing_one() -> None:
     decision = cases.decision()
     for confirmed_by in (decision.recorded_by_id, None):
