@@ -76,6 +76,8 @@ def test_demo_approves_ten_of_twenty_applications_within_the_scheme(printed: str
     assert number("SELECT COUNT(DISTINCT state) FROM subsidies_application") == 9
     assert number("SELECT COUNT(*) FROM subsidies_decision WHERE confirmed_at IS NULL") == 1
     assert number("SELECT COUNT(*) FROM subsidies_award WHERE rate_bp > 7000") == 1
+    late = "SELECT COUNT(*) FROM subsidies_condition WHERE cleared_at IS NULL AND due_on < %s"
+    assert number(late, TODAY) == 1
     assert rows("SELECT envelope_cents, ordinary_ceiling_bp, exceptional_ceiling_bp FROM subsidies_scheme") == [
         (3_000_000_000_00, 7_000, 9_000)
     ]

@@ -13,6 +13,7 @@ class CasePlan:
 
     `gpus` are the mean numbers of GPUs, by pool, that the hours asked for are sized for, `granted` those approved (by
     default the same). `used_permille`: the hours granted are such that so much of them is used on the day of loading.
+    `is_late`: a condition that is due is not met.
     """
 
     project: str
@@ -31,6 +32,7 @@ class CasePlan:
     is_confirmed: bool = True
     joins: bool = False
     title: str = ""
+    is_late: bool = False
 
 
 REPORT: Final = "A progress report every six months, with the figures of use and what came of them."
@@ -98,6 +100,7 @@ CASES: Final = (
         decided=-231,
         reason=FITS,
         conditions=((REPORT, -44),),
+        is_late=True,
     ),
     CasePlan(
         "variant-atlas", *(-258, -200, 365), {H800: 40}, State.WITHDRAWN, decided=-244, reason="Another funder came in."

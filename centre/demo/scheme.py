@@ -35,6 +35,9 @@ def write(world: World, cases: Sequence[CasePlan]) -> None:
         if case.state in (State.ACCEPTED, State.NOT_APPROVED) or not case.is_confirmed:
             assert case.decided is not None  # noqa: S101  a mistake in the demo's own tables
             diary.on(case.decided, 11, partial(decide, world, case))
+            for text, due in case.conditions:
+                if due is not None and due < 0 and not case.is_late:
+                    diary.on(due - 4, 16, partial(clear, world, case, text))
         elif case.decided is not None:
             diary.on(case.decided, 11, partial(move_on, world, case))
 
@@ -113,6 +116,16 @@ def decide(world: World, case: CasePlan, at: datetime) -> None:
     awards.confirm_decision(decision=decision, by=world.staff("chair"), at=confirmed_at)
     if case.state == State.ACCEPTED and case.project not in BEFORE_AN_AWARD:
         world.add_team(_TEAMS[case.project], at=confirmed_at)
+
+
+def clear(world: World, case: CasePlan, text: str, at: datetime) -> None:
+    """The secretary notes that a condition is met; no verb does so yet."""
+    by = world.staff("secretary")
+    condition = application_of(case).decision.conditions.filter(text=text, cleared_at__isnull=True).earliest("due_on")
+    condition.evidence = "Received and read; the figures agree with the portal's."
+    condition.cleared_by, condition.cleared_at = by, at
+    condition.save(update_fields=["evidence", "cleared_by", "cleared_at"])
+    audit.record(act="clear_condition", on=condition, by=by, at=at, changes={"cleared_at": [None, at]})
 
 
 def move_on(world: World, case: CasePlan, at: datetime) -> None:

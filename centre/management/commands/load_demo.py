@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from datetime import date
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -10,7 +10,7 @@ from centre.demo import loading, people
 
 
 class Command(BaseCommand):
-    requires_system_checks: ClassVar[list[str]] = []  # `migrate` has just made them
+    requires_system_checks = ()  # `migrate` has just made them
     help = "Load the demo, relative to today, and print with whom to sign in. A second call changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
