@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -68,7 +69,7 @@ def hold(allocation: Allocation, key: str) -> LedgerEntry:
 
 def test_holds_at_the_boundary_never_oversell() -> None:
     allocation = make.allocation(hours=5)
-    met = together([lambda n=n: hold(allocation, f"hold-{n}") for n in range(12)])
+    met = together([partial(hold, allocation, f"hold-{n}") for n in range(12)])
     assert met == ["NotEnough"] * 7 + ["done"] * 5
     allocation.refresh_from_db()
     assert allocation.available_seconds == 0
@@ -93,7 +94,7 @@ def test_naive_check_before_the_insert_would_oversell() -> None:
 
 def test_same_key_at_the_same_moment_acts_once() -> None:
     allocation = make.allocation(hours=5)
-    assert together([lambda: hold(allocation, "the same")] * 6) == ["done"] * 6
+    assert together([partial(hold, allocation, "the same")] * 6) == ["done"] * 6
     allocation.refresh_from_db()
     assert (allocation.held_seconds, LedgerEntry.objects.filter(kind="hold").count()) == (3600, 1)
 
@@ -102,7 +103,7 @@ def test_two_officers_approving_one_request_give_once() -> None:
     allocation = make.allocation(hours=5)
     asked = requests.ask(allocation=allocation, seconds=3600, reason="more", by=officer(), at=timezone.now())
     answering = [officer() for _ in range(4)]
-    met = together([lambda by=by: requests.approve(request=asked, by=by, at=timezone.now()) for by in answering])
+    met = together([partial(requests.approve, request=asked, by=by, at=timezone.now()) for by in answering])
     assert met == ["AlreadyAnswered"] * 3 + ["done"]
     allocation.refresh_from_db()
     assert allocation.granted_seconds == 6 * 3600
@@ -113,7 +114,7 @@ def test_one_account_is_opened_once_on_the_same_days() -> None:
     cluster = small_centre(accounts=())
     pool = cluster.pools.get()
     make.project("lab")
-    met = together([lambda n=n: opened(account="lab", pool=pool, start_on=date(2020, 1, n)) for n in range(1, 5)])
+    met = together([partial(opened, account="lab", pool=pool, start_on=date(2020, 1, n)) for n in range(1, 5)])
     assert met == ["AccountTaken"] * 3 + ["done"]
     assert Allocation.objects.count() == 1
 
@@ -128,7 +129,7 @@ def test_confirmations_at_the_same_moment_never_pass_the_envelope() -> None:
     chairs = [cases.chair() for _ in waiting]
     met = together(
         [
-            lambda one=one, by=by: confirm_decision(decision=one, by=by, at=timezone.now())
+            partial(confirm_decision, decision=one, by=by, at=timezone.now())
             for one, by in zip(waiting, chairs, strict=True)
         ]
     )
@@ -140,7 +141,7 @@ def test_confirmations_at_the_same_moment_never_pass_the_envelope() -> None:
 def test_one_decision_confirmed_by_two_is_confirmed_once() -> None:
     waiting = cases.decision(application=cases.application())
     chairs = [cases.chair() for _ in range(3)]
-    met = together([lambda by=by: confirm_decision(decision=waiting, by=by, at=timezone.now()) for by in chairs])
+    met = together([partial(confirm_decision, decision=waiting, by=by, at=timezone.now()) for by in chairs])
     assert met == ["AlreadyDecided"] * 2 + ["done"]
     assert (Award.objects.count(), Allocation.objects.count()) == (1, 1)
 
@@ -151,10 +152,10 @@ def test_parts_imported_by_four_at_the_same_moment_give_the_books_of_the_whole(s
     as_of = datetime.fromtimestamp(made.exported_at, UTC)
     cluster = small_centre(accounts=("lab", "clinic", "port"))
     pieces = parts(made.text, 4, random.Random(seed))
-    assert together([lambda data=data: imported(data, cluster=cluster, as_of=as_of) for data in pieces]) == ["done"] * 4
+    assert together([partial(imported, data, cluster=cluster, as_of=as_of) for data in pieces]) == ["done"] * 4
     assert charged_by_account() == {account: seconds for account, seconds in made.truth.charged.items() if seconds}
     assert JobRun.objects.count() == made.truth.records
     assert list(differences()) == []
     before = books()
-    together([lambda: imported(made.text, cluster=cluster, as_of=as_of)] * 2)
+    together([partial(imported, made.text, cluster=cluster, as_of=as_of)] * 2)
     assert books() == before
