@@ -81,7 +81,7 @@ class User(AbstractBaseUser):
 
     @cached_property
     def staff_roles(self) -> frozenset[StaffRole]:
-        """The staff roles in force at this moment; asked of the database once per request, as the user is loaded anew."""
+        """The staff roles in force now; one query for each request, as the user is loaded anew for each."""
         if not self.is_active or self.pk is None:
             return frozenset()
         held = Appointment.objects.filter(user=self).in_force(on=timezone.localdate())
@@ -92,7 +92,7 @@ class User(AbstractBaseUser):
         """Whether the person is centre staff today; Django's admin and allauth ask for it by this name."""
         return bool(self.staff_roles)
 
-    def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:  # noqa: ARG002  Django's signature
+    def has_perm(self, perm: str, obj: models.Model | None = None) -> bool:
         return permissions.allows(self.staff_roles, perm)
 
     def has_perms(self, perm_list: list[str], obj: models.Model | None = None) -> bool:

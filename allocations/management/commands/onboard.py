@@ -27,7 +27,15 @@ class Command(BaseCommand):
         if not files:
             raise CommandError("Name at least one file: --" + " --".join(FILES) + ".")
         try:
-            result = onboard(**files, dry_run=options["dry_run"], at=timezone.now())
+            result = onboard(
+                pools=files.get("pools"),
+                tenants=files.get("tenants"),
+                projects=files.get("projects"),
+                members=files.get("members"),
+                allocations=files.get("allocations"),
+                dry_run=options["dry_run"],
+                at=timezone.now(),
+            )
         except NothingWritten as error:
             for line in [*error.warnings, *error.problems]:
                 self.stderr.write(str(line), self.style.NOTICE)
