@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from django.db.models import TextChoices
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from allocations.models import Allocation
 from centre.charts import Bar, BarChart, QuotaBar
@@ -151,11 +151,9 @@ def next_step(card: Card) -> NextStep | None:
             what = _("All GPU-hours on %(pool)s are used.") % named
             return NextStep("warn", what, _("Ask the centre for more hours before you start new jobs."))
         case Phase.ENDS_SOON:
-            what = ngettext(
-                "The period on %(pool)s ends today, with %(hours)s GPU-hours left.",
-                "The period on %(pool)s ends in %(days)s days, on %(day)s, with %(hours)s GPU-hours left.",
-                card.days_left,
-            ) % {
+            today = _("The period on %(pool)s ends today, with %(hours)s GPU-hours left.")
+            soon = _("The period on %(pool)s ends in %(days)s days, on %(day)s, with %(hours)s GPU-hours left.")
+            what = (today if card.days_left == 1 else soon) % {
                 **named,
                 "days": card.days_left,
                 "day": day_text(allocation.end_on),

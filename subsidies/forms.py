@@ -117,7 +117,7 @@ class ApplicationForm(PoolHoursForm):
 class DecisionForm(PoolHoursForm):
     """An approval: how much, at which rate, for how long, why."""
 
-    rate_bp = RateField(label=_("Rate (% of the list price)"))
+    rate_bp = RateField(label=_("Rate (per cent of the list price)"))
     exceptional_grounds = forms.CharField(label=_("Exceptional grounds"), required=False, widget=LONG)
     starts_on = day(label=_("First day"))
     ends_on = day(label=_("Last day"))

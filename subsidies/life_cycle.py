@@ -13,7 +13,7 @@ from typing import Final
 
 from django.db import models
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 
@@ -31,7 +31,7 @@ class State(models.TextChoices):
     INELIGIBLE = "ineligible", _("Ineligible")
     WITHDRAWN = "withdrawn", _("Withdrawn")
     NOT_APPROVED = "not_approved", _("Not approved")
-    DECLINED = "declined", _("Declined")
+    DECLINED = "declined", pgettext_lazy("application", "Declined")
     LAPSED = "lapsed", _("Lapsed")
 
 

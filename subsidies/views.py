@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from allocations.models import Allocation
 from centre.http import signed_in
@@ -23,7 +24,7 @@ STANDING_TONES = {"onboarding": "info", "active": "ok", "suspended": "warn", "cl
 class ConditionStanding(models.TextChoices):
     MET = "met", _("Met")
     OVERDUE = "overdue", _("Overdue")
-    OPEN = "open", _("Open")
+    OPEN = "open", pgettext_lazy("condition", "Open")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def percent(basis_points: int | None) -> str:
     while places and scaled % 10 == 0:
         scaled //= 10
         places -= 1
-    return _("%(number)s\N{NO-BREAK SPACE}%%") % {"number": grouped(scaled, places)}
+    # The catalogues hold a plain space, because extraction does not read escapes.
+    return (_("%(number)s %%") % {"number": grouped(scaled, places)}).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 @register.filter
