@@ -108,7 +108,7 @@ def set_capacity(*, pool: GpuPool, gpus: int, from_on: date, by: User | None, at
 def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User | None, at: datetime) -> ListPrice:
     """Say what a GPU-hour costs from a day on, in cents. The same again changes nothing; raises PriceStands."""
     price, made = ListPrice.objects.get_or_create(
-        pool=pool, from_on=from_on, defaults={"cents_per_gpu_hour": cents_per_gpu_hour}
+        pool=pool, from_on=from_on, defaults={"cents_per_gpu_hour": cents_per_gpu_hour, "recorded_at": at}
     )
     if price.cents_per_gpu_hour != cents_per_gpu_hour:
         dollars, cents = divmod(price.cents_per_gpu_hour, 100)

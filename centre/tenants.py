@@ -51,6 +51,7 @@ def register_tenants(*, tenants: Sequence[Tenant], by: User | None, at: datetime
     """Register these unsaved tenants. Raises CodeTaken, or ValidationError for a field that does not fit."""
     rows = list(tenants)
     for tenant in rows:
+        tenant.created_at = at
         tenant.clean_fields()
     try:
         with transaction.atomic():
@@ -152,6 +153,7 @@ def register_projects(
     """Register these unsaved projects, each with its lead. Raises CodeTaken, TenantNotActive, ValidationError."""
     rows = [project for project, _lead in projects]
     for project in rows:
+        project.created_at = at
         project.clean_fields(exclude={"tenant"})
         refuse_new_project(tenant=project.tenant)
     try:

@@ -194,7 +194,6 @@ def register_tenants(world: World, at: datetime) -> None:
                 code=plan.code,
                 category=plan.category,
                 is_invented=True,
-                created_at=at,
                 **plan.name.fields("name"),
             )
             for plan in content.TENANTS
@@ -202,7 +201,6 @@ def register_tenants(world: World, at: datetime) -> None:
         by=by,
         at=at,
     )
-    Tenant.objects.update(created_at=at)  # the column takes the clock's time, not the act's
     world.tenants = {tenant.code: tenant for tenant in rows}
     signing = people.signatories()
     for (tenant, _person), user in zip(

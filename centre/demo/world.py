@@ -50,7 +50,6 @@ class World:
         """Everybody but the lead, and whose user names on the cluster are whose."""
         by = self.staff("tenant.officer")
         project = Project.objects.get(code=team.code)
-        Project.objects.filter(pk=project.pk).update(created_at=at)  # the column takes the clock's time, not the act's
         joining = people.team_people(team)[1:]
         users = self.add_people([person for person, _role in joining], by=by, at=at)
         members.add_members(

@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                 ('registration_number', models.CharField(blank=True, max_length=60, verbose_name='registration number')),
                 ('is_invented', models.BooleanField(default=False, help_text='Shown wherever the name is shown to the public.', verbose_name='invented for the demo')),
                 ('notes', models.TextField(blank=True, verbose_name='notes')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='registered at')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='registered at')),
             ],
             options={
                 'verbose_name': 'tenant',
@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                 ('title', models.CharField(max_length=300, verbose_name='title')),
                 ('summary', models.TextField(blank=True, verbose_name='summary')),
                 ('standing', models.CharField(choices=[('active', 'Active'), ('suspended', 'Suspended'), ('closed', 'Closed')], default='active', max_length=20, verbose_name='standing')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='registered at')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='registered at')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='projects', to='centre.tenant', verbose_name='tenant')),
             ],
             options={
@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('from_on', models.DateField(verbose_name='from')),
                 ('cents_per_gpu_hour', models.PositiveBigIntegerField(verbose_name='cents of HKD per GPU-hour')),
-                ('recorded_at', models.DateTimeField(auto_now_add=True, verbose_name='recorded at')),
+                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='recorded at')),
                 ('pool', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prices', to='centre.gpupool', verbose_name='GPU pool')),
             ],
             options={

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
@@ -213,7 +214,7 @@ class ListPrice(models.Model):
     pool = models.ForeignKey(GpuPool, on_delete=models.PROTECT, related_name="prices", verbose_name=_("GPU pool"))
     from_on = models.DateField(_("from"))
     cents_per_gpu_hour = models.PositiveBigIntegerField(_("cents of HKD per GPU-hour"))
-    recorded_at = models.DateTimeField(_("recorded at"), auto_now_add=True)
+    recorded_at = models.DateTimeField(_("recorded at"), default=timezone.now, editable=False)
 
     objects = ListPriceQuerySet.as_manager()
 

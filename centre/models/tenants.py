@@ -6,6 +6,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.facility import Cluster
@@ -57,7 +58,7 @@ class Tenant(TrilingualName):
         _("invented for the demo"), default=False, help_text=_("Shown wherever the name is shown to the public.")
     )
     notes = models.TextField(_("notes"), blank=True)
-    created_at = models.DateTimeField(_("registered at"), auto_now_add=True)
+    created_at = models.DateTimeField(_("registered at"), default=timezone.now, editable=False)
 
     objects = TenantQuerySet.as_manager()
 
@@ -126,7 +127,7 @@ class Project(models.Model):
     title = models.CharField(_("title"), max_length=300)
     summary = models.TextField(_("summary"), blank=True)
     standing = models.CharField(_("standing"), max_length=20, choices=Standing.choices, default=Standing.ACTIVE)
-    created_at = models.DateTimeField(_("registered at"), auto_now_add=True)
+    created_at = models.DateTimeField(_("registered at"), default=timezone.now, editable=False)
 
     objects = ProjectQuerySet.as_manager()
 
