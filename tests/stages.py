@@ -102,7 +102,6 @@ def production_like(env: Mapping[str, str]) -> dict[str, str]:
     """The environment of a served portal, for `check --deploy`."""
     ours = {
         "DEBUG": "false",
-        "PUBLIC_URL": "https://portal.example.org",
         "ALLOWED_HOSTS": "portal.example.org",
         "PUBLIC_URL": "https://portal.example.org",
         "SECRET_KEY": secrets.token_urlsafe(64),
