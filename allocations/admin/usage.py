@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import JobRun, Notice, QuarantinedRecord, RunCharge, RunObservation, UsageImport
@@ -16,8 +17,13 @@ from centre.templatetags.portal import gpu_hours
 class QuarantineOfImport(HistoryInline[QuarantinedRecord]):
     model = QuarantinedRecord
     fk_name = "usage_import"
-    fields = ("line", "text", "reason", "state")
+    fields = ("line", "text", "why", "state")
+    readonly_fields = ("why",)
     verbose_name_plural = _("Records that could not be read (the first 50)")
+
+    @admin.display(description=_("reason"))
+    def why(self, obj: QuarantinedRecord) -> str:
+        return gettext(obj.reason)
 
 
 @admin.register(UsageImport)
@@ -165,14 +171,20 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
 
 @admin.register(QuarantinedRecord)
 class QuarantinedRecordAdmin(HistoryAdmin[QuarantinedRecord]):
-    list_display = ("line", "file", "reason", "state")
+    list_display = ("line", "file", "why", "state")
     list_select_related = ("usage_import",)
     list_filter = ("state",)
     search_fields = ("usage_import__file_name",)
     search_help_text = _("By the name of the imported file.")
     ordering = ("-id",)
     paginator = CappedPaginator
-    fields = ("usage_import", "line", "text", "reason", "state", "resolution", "resolved_by", "resolved_at")
+    fields = ("usage_import", "line", "text", "why", "state", "resolution", "resolved_by", "resolved_at")
+    readonly_fields = ("why",)
+
+    @admin.display(description=_("reason"))
+    def why(self, obj: QuarantinedRecord) -> str:
+        """Reasons are kept in English and told in the reader's language."""
+        return gettext(obj.reason)
 
     @admin.display(description=_("file"))
     def file(self, obj: QuarantinedRecord) -> str:

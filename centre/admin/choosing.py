@@ -8,6 +8,7 @@ from django.contrib.admin.widgets import AdminDateWidget, AutocompleteSelect
 from django.db import models
 from django.utils.functional import lazy
 from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
 
 
 def chosen(model: type[models.Model], field: str, **options: Any) -> forms.ModelChoiceField[Any]:
@@ -31,5 +32,7 @@ class ReasonForm(forms.Form):
     """Why: kept in the audit trail."""
 
     reason = forms.CharField(
-        max_length=500, widget=forms.Textarea(attrs={"rows": 3, "cols": 60, "class": "vLargeTextField"})
+        label=_("Reason"),
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60, "class": "vLargeTextField"}),
     )

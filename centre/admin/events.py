@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -40,5 +41,5 @@ class EventAdmin(HistoryAdmin[Event]):
 
     @admin.display(description=_("changes"))
     def told(self, obj: Event) -> str:
-        lines: list[Any] = changes_told(obj, type(obj))
+        lines: list[Any] = changes_told(obj, apps.get_model(obj.object_type))
         return "\n".join(f"{line.label}: {line.before} → {line.after}" for line in lines) or "–"

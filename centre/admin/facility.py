@@ -27,7 +27,7 @@ from centre.templatetags.portal import gpu_hours, hkd
 class CentreAdmin(KeptAdmin[Centre]):
     """The one row: there is nothing to choose from, and no second one can be added."""
 
-    list_display = ("name", "contact_email", "threshold")
+    list_display = ("called", "contact_email", "threshold")
     fieldsets = (
         (None, {"fields": ("name_en", "name_zh_hant", "name_zh_hans", "contact_email")}),
         (
@@ -46,6 +46,10 @@ class CentreAdmin(KeptAdmin[Centre]):
         obj.pk = 1
         super().save_model(request, obj, form, change)
 
+    @admin.display(description=_("name"))
+    def called(self, obj: Centre) -> str:
+        return obj.name
+
     @admin.display(description=_("two people above (GPU-hours)"))
     def threshold(self, obj: Centre) -> str:
         """Shown, not changed here: one person must not be able to lift the two-person rule."""
@@ -54,10 +58,14 @@ class CentreAdmin(KeptAdmin[Centre]):
 
 @admin.register(Site)
 class SiteAdmin(KeptAdmin[Site]):
-    list_display = ("code", "name")
+    list_display = ("code", "called")
     search_fields = ("code", "name_en", "name_zh_hant", "name_zh_hans")
     fields = ("code", "name_en", "name_zh_hant", "name_zh_hans")
     refusals = (machines.MachineError,)
+
+    @admin.display(description=_("name"))
+    def called(self, obj: Site) -> str:
+        return obj.name
 
     def add_by_verb(self, obj: Site, form: Any, by: User, at: datetime) -> bool:
         made = machines.register_site(

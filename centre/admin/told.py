@@ -1,0 +1,75 @@
+"""What an act of the audit trail is called on the screen. The trail keeps the verb's name; readers get words."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
+    {
+        "add_cluster_user": gettext_lazy("User name on a cluster added"),
+        "add_member": gettext_lazy("Member added"),
+        "add_person": gettext_lazy("Person added"),
+        "approve_appointment": gettext_lazy("Appointment approved"),
+        "approve_request": gettext_lazy("Request approved"),
+        "ask_appointment": gettext_lazy("Appointment asked for"),
+        "ask_for_hours": gettext_lazy("GPU-hours asked for"),
+        "award": gettext_lazy("Subsidy awarded"),
+        "change_application": gettext_lazy("Application mended"),
+        "change_asks": gettext_lazy("GPU-hours of the application mended"),
+        "change_pool": gettext_lazy("GPU pool changed"),
+        "change_project": gettext_lazy("Project changed"),
+        "change_role": gettext_lazy("Role changed"),
+        "change_tenant": gettext_lazy("Tenant changed"),
+        "clear_condition": gettext_lazy("Condition cleared"),
+        "close_project": gettext_lazy("Project closed"),
+        "close_tenant": gettext_lazy("Tenant closed"),
+        "confirm_decision": gettext_lazy("Decision confirmed"),
+        "decline_request": gettext_lazy("Request declined"),
+        "end_appointment": gettext_lazy("Appointment ended"),
+        "end_representation": gettext_lazy("Representation ended"),
+        "first_officer": gettext_lazy("First administrator appointed"),
+        "import_usage": gettext_lazy("Usage imported"),
+        "invite_person": gettext_lazy("First-sign-in link sent"),
+        "map_pool": gettext_lazy("Runs mapped to a pool"),
+        "mark_ineligible": gettext_lazy("Application marked ineligible"),
+        "note_outage": gettext_lazy("Outage noted"),
+        "open_allocation": gettext_lazy("Allocation opened"),
+        "record_application": gettext_lazy("Application recorded"),
+        "record_decision": gettext_lazy("Decision recorded"),
+        "register_cluster": gettext_lazy("Cluster registered"),
+        "register_pool": gettext_lazy("GPU pool registered"),
+        "register_project": gettext_lazy("Project registered"),
+        "register_site": gettext_lazy("Site registered"),
+        "register_tenant": gettext_lazy("Tenant registered"),
+        "remove_member": gettext_lazy("Member removed"),
+        "rename_person": gettext_lazy("Person renamed"),
+        "represent": gettext_lazy("Representative added"),
+        "resume_project": gettext_lazy("Project resumed"),
+        "resume_tenant": gettext_lazy("Tenant resumed"),
+        "set_capacity": gettext_lazy("GPUs in service set"),
+        "set_price": gettext_lazy("List price set"),
+        "set_up_centre": gettext_lazy("Centre set up"),
+        "set_up_scheme": gettext_lazy("Subsidy scheme set up"),
+        "suspend_project": gettext_lazy("Project suspended"),
+        "suspend_tenant": gettext_lazy("Tenant suspended"),
+        "take_back_decision": gettext_lazy("Decision taken back"),
+        "top_up": gettext_lazy("GPU-hours topped up"),
+        "withdraw_appointment": gettext_lazy("Appointment withdrawn"),
+        "withdraw_application": gettext_lazy("Application withdrawn"),
+        "withdraw_request": gettext_lazy("Request withdrawn"),
+    }
+)
+BY_FORM: Final[Mapping[str, Promise]] = MappingProxyType(
+    {"add": pgettext_lazy("act", "Added"), "change": pgettext_lazy("act", "Changed")}
+)
+"""What a form of the admin writes is called `add_<model>` or `change_<model>`; the object stands beside it."""
+
+
+def act_in_words(act: str) -> str:
+    """The act as a person reads it; one that has no words here is shown by its own name."""
+    words = ACTS.get(act) or BY_FORM.get(act.partition("_")[0])
+    return str(words) if words is not None else capfirst(act.replace("_", " "))
