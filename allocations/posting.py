@@ -66,14 +66,15 @@ def post(
     asked_by: User | None = None,
     approved_by: User | None = None,
     reason: str = "",
+    reverses: LedgerEntry | None = None,
 ) -> LedgerEntry:
-    """Write one entry and move the total that it names.
+    """Write one entry and move the total that it names; a reversal moves the total of the entry that it `reverses`.
 
     `seconds` are GPU-seconds signed by their effect on what is available. The same `key` with the same content gives
     the entry that stands; with other content KeyReused. A decision that takes more than is available raises NotEnough;
     a grant or the like without a second person raises TwoPeopleNeeded (the database holds that rule).
     """
-    total = TOTAL_OF[kind]
+    total = Total(reverses.total) if reverses else TOTAL_OF[kind]
     entry = LedgerEntry(
         allocation=allocation,
         kind=kind,
@@ -87,6 +88,7 @@ def post(
         key=key,
         source_kind=source_kind,
         source_reference=source_reference,
+        reverses=reverses,
     )
     try:
         with transaction.atomic():
