@@ -8,7 +8,7 @@ MANAGE := HTTPS=false PUBLIC_URL=http://127.0.0.1:$(PORT) $(BIN)/python manage.p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-reset test test-hard messages lint format clean
+.PHONY: help run demo-reset test test-hard messages pictures lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-hard: .venv/for-tests  ## the long versions; the result goes to docs/test-h
 
 messages: .venv/for-tests  ## bring the Chinese catalogues up to date and compile them
 	@$(BIN)/python -m tests.catalogues update
+
+pictures: .venv/for-tests  ## take the README's pictures anew, from a fresh demo
+	@$(BIN)/python -m tests.pictures
 
 lint: .venv/for-tests  ## the static checks alone
 	@$(BIN)/python -m tests.everything static

@@ -1,0 +1,58 @@
+"""Every main page as people meet it: nothing for axe to find, and no scrolling sideways.
+
+Width, language and colour scheme are spread over two looks, so that every pair of them occurs on every page or its
+neighbour without opening each page eight times.
+"""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser import a_centre
+from tests.browser.conftest import Axe, OpenPage
+
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"width": 1280, "language": "en", "dark": False},
+    {"width": 360, "language": "zh-hant", "dark": True},
+    {"width": 1280, "language": "zh-hant", "dark": True},
+    {"width": 360, "language": "en", "dark": False},
+)
+PAGES = {
+    "public": ("/", "/accounts/login/"),
+    "lead": ("/projects/", "/projects/maps/", "/projects/maps/subsidy/"),
+    "management": ("/reports/", "/reports/usage-by-project/"),
+    "officer": ("/admin/", "/admin/allocations/allocation/", "/admin/allocations/allocation/{allocation}/change/"),
+}
+
+
+def pixels_too_wide(screen: Page) -> int:
+    """How far the page can be scrolled sideways."""
+    return int(screen.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("who", PAGES)
+def test_page_has_nothing_for_axe_and_fits_its_window(page: OpenPage, axe: Axe, who: str) -> None:
+    centre = a_centre.in_use()
+    user = a_centre.people(centre)[who]
+    found = {}
+    for number, path in enumerate(PAGES[who]):
+        for look in LOOKS[:2] if number % 2 == 0 else LOOKS[2:]:
+            address = path.format(allocation=centre.subsidised.pk)
+            screen = page(address, user=user, **look)
+            assert screen.url.endswith(address)  # not sent elsewhere
+            assert str(screen.locator("html").get_attribute("lang")).lower() == look["language"]
+            problems = axe(screen)
+            if too_wide := pixels_too_wide(screen):
+                problems.append(f"{too_wide} pixels too wide")
+            if problems:
+                found[f"{address} {look}"] = problems
+            screen.context.close()
+    assert found == {}
+
+
+def test_page_that_is_too_wide_is_noticed(page: OpenPage) -> None:
+    screen = page("/", width=360)
+    assert pixels_too_wide(screen) == 0
+    screen.evaluate("document.querySelector('main').style.width = '500px'")
+    assert pixels_too_wide(screen) > 0
