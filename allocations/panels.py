@@ -38,6 +38,7 @@ def allocations_of(record: models.Model, user: User) -> Panel | None:
             _("State"),
         ),
         rows=tuple(cells_of(row) for row in latest),
+        numbers=(4, 5, 6),
     )
 
 

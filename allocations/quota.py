@@ -16,6 +16,7 @@ from centre.models.tenants import Standing
 from centre.templatetags.portal import gpu_hours
 
 ENDS_SOON_DAYS = 30
+NEARLY_USED_BP = 9_000  # from here on the team is told: basis points of what was granted
 CHART_DAYS = 30
 
 
@@ -29,6 +30,7 @@ class Phase(TextChoices):
     OVERDRAWN = "overdrawn", gettext_lazy("Overdrawn")
     USED_UP = "used_up", gettext_lazy("Used up")
     ENDS_SOON = "ends_soon", gettext_lazy("Ends soon")
+    NEARLY_USED = "nearly_used", gettext_lazy("Nearly used up")
     OPEN = "open", gettext_lazy("Open")
 
 
@@ -40,6 +42,7 @@ TONES = {
     Phase.OVERDRAWN: "bad",
     Phase.USED_UP: "warn",
     Phase.ENDS_SOON: "warn",
+    Phase.NEARLY_USED: "warn",
     Phase.OPEN: "ok",
 }
 STANDING_TONES = {Standing.ACTIVE: "ok", Standing.SUSPENDED: "bad", Standing.CLOSED: "quiet"}
@@ -86,8 +89,16 @@ class Card:
             (Phase.NOT_BEGUN, allocation.start_on > self.on),
             (Phase.USED_UP, allocation.available_seconds == 0),
             (Phase.ENDS_SOON, self.days_left <= ENDS_SOON_DAYS),
+            (Phase.NEARLY_USED, self.is_nearly_used),
         )
         return next((phase for phase, holds in ordered if holds), Phase.OPEN)
+
+    @property
+    def is_nearly_used(self) -> bool:
+        """Nine tenths of what was granted, or more, are used or held."""
+        allocation = self.allocation
+        taken = allocation.used_seconds + allocation.held_seconds
+        return taken * 10_000 >= allocation.granted_seconds * NEARLY_USED_BP
 
     @property
     def tone(self) -> str:
@@ -160,6 +171,13 @@ def next_step(card: Card) -> NextStep | None:
                 "hours": gpu_hours(allocation.available_seconds),
             }
             return NextStep("warn", what, _("Plan your last jobs, or ask the centre in good time if you need longer."))
+        case Phase.NEARLY_USED:
+            what = _("The hours on %(pool)s are nearly used up: %(left)s of %(granted)s GPU-hours left.") % {
+                **named,
+                "left": gpu_hours(allocation.available_seconds),
+                "granted": gpu_hours(allocation.granted_seconds),
+            }
+            return NextStep("warn", what, _("Ask the centre for more hours in good time, if you need them."))
     return None
 
 

@@ -45,7 +45,7 @@ class RunTable(Table):
     """The latest job runs of a project; names from the cluster keep their own direction and are cut when long."""
 
     title = _("Job runs, newest first")
-    scrolls = True
+    compact = True
     run = django_tables2.Column(accessor="job_id", verbose_name=_("Job run"))
     state = django_tables2.Column(verbose_name=_("State"))
     gpus = NumberColumn(verbose_name=_("GPUs"))

@@ -15,19 +15,24 @@ from centre.models import Project, User
 
 @dataclass(frozen=True)
 class Link:
-    """A text that leads somewhere; without an address it is only the text."""
+    """A text that leads somewhere; without an address it is only the text. `note`: what is found there, in a line."""
 
     text: Text
     url: str = ""
+    note: Text = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A read-only table on a record's admin page: what another app knows of the record."""
+    """A read-only table on a record's admin page: what another app knows of the record.
+
+    `numbers` are the columns, counted from 0, that hold numbers: they are set to the right.
+    """
 
     title: Text
     headings: tuple[Text, ...]
     rows: tuple[tuple[Link, ...], ...]
+    numbers: tuple[int, ...] = ()
 
 
 AdminPanel = Callable[[models.Model, User], Panel | None]

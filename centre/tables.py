@@ -18,9 +18,14 @@ WHOLE = {"td": {"class": "whole"}}  # a day or an instant is not broken over two
 
 
 class Table(tables.Table):
-    """A list. `title` names it for those who hear the page; `scrolls` keeps rows whole on a phone, to be pushed."""
+    """A list. `title` names it for those who hear the page.
+
+    On a phone each row becomes labelled lines; `compact` sets its cells two to a line, the first two without label;
+    `scrolls` keeps rows whole, to be pushed.
+    """
 
     title: str | Promise = ""
+    compact = False
     scrolls = False
 
 

@@ -15,10 +15,13 @@ SHOWN = 50
 
 
 def project_links(project: Project, user: User) -> list[Link]:
-    """To the subsidy page, where the project has an award that the person may see."""
-    if Award.objects.visible_to(user).filter(project=project).exists():
-        return [Link(_("Subsidy"), subsidy_url(project))]
-    return []
+    """To the subsidy page, where the project has an award that the person may see; the latest one is named."""
+    award = Award.objects.visible_to(user).filter(project=project).order_by("-starts_on", "-number").first()
+    if award is None:
+        return []
+    note = _("Award %(number)s pays %(rate)s of the list price, up to %(amount)s: terms, conditions, what was drawn.")
+    terms = {"number": award.number, "rate": percent(award.rate_bp), "amount": hkd(award.amount_cents)}
+    return [Link(_("Your subsidy"), subsidy_url(project), note % terms)]
 
 
 def awards_of_project(record: models.Model, user: User) -> Panel | None:
@@ -39,6 +42,7 @@ def awards_of_project(record: models.Model, user: User) -> Panel | None:
             )
             for award in awards
         ),
+        numbers=(2, 3),
     )
 
 

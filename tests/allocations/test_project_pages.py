@@ -214,6 +214,12 @@ def used_up(project: Project, pool: GpuPool) -> None:
     make.imported(run, cluster=pool.cluster, as_of=NOW)
 
 
+def nearly_used(project: Project, pool: GpuPool, hours: int = 16) -> None:
+    allocation = make.allocation(project=project, pool=pool, hours=hours)
+    run = make.run(allocation=allocation, hours=3, gpus=5, start_at=NOW - timedelta(days=2))
+    make.imported(run, cluster=pool.cluster, as_of=NOW)
+
+
 def ending(project: Project, pool: GpuPool) -> None:
     make.allocation(project=project, pool=pool, hours=40, end_on=TODAY + timedelta(days=11))
 
@@ -241,6 +247,8 @@ def suspended(project: Project, pool: GpuPool) -> None:
         (overdrawn, "H800 is overdrawn: 5 GPU-hours more were used than granted. Ask the centre for more hours"),
         (overdrawn, "Overdrawn 5 GPU-hours overdrawn of 10"),
         (used_up, "All GPU-hours on H800 are used. Ask the centre for more hours"),
+        (nearly_used, "The hours on H800 are nearly used up: 1 of 16 GPU-hours left. Ask the centre for more hours"),
+        (nearly_used, "Nearly used up 1 GPU-hours left of 16"),
         (ending, "The period on H800 ends in 12 days, on 26 Jun 2026, with 40 GPU-hours left. Plan your last jobs"),
         (ending_today, "The period on H800 ends today, with 40 GPU-hours left."),
         (not_begun, "The GPU-hours of this project can be used from 1 Jul 2026 on."),
@@ -257,6 +265,24 @@ def test_quota_page_says_what_comes_next(
     happens(project_of(lead, "alpha"), pool)
     client.force_login(lead)
     assert told in text_of(client, "/projects/alpha/")
+
+
+@pytest.mark.parametrize(("granted", "told"), [(17, "Open 2 GPU-hours left of 17"), (150, "Open 135 GPU-hours left")])
+def test_quota_page_warns_of_use_from_nine_tenths_on(
+    client: Client, lead: User, pool: GpuPool, granted: int, told: str
+) -> None:
+    nearly_used(project_of(lead, "alpha"), pool, hours=granted)
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert told in text
+    assert "nearly used up" not in text
+
+
+def test_quota_page_leads_to_the_centre_by_letter(client: Client, lead: User, pool: GpuPool) -> None:
+    make.centre(contact_email="desk@example.org")
+    overdrawn(project_of(lead, "alpha"), pool)
+    client.force_login(lead)
+    assert 'href="mailto:desk@example.org?subject=alpha"' in client.get("/projects/alpha/").content.decode()
 
 
 def test_quota_page_of_a_healthy_project_has_nothing_to_warn_of(client: Client, lead: User, pool: GpuPool) -> None:

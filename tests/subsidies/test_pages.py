@@ -11,6 +11,7 @@ from allocations.models import DailyUsage, UsageImport
 from centre import registry
 from centre.models import GpuPool
 from centre.permissions import StaffRole
+from centre.templatetags.portal import hkd, percent
 from subsidies import awards
 from subsidies.models import Award
 from tests import make
@@ -114,6 +115,14 @@ def test_project_links_lead_to_the_page_of_those_who_may_see_it() -> None:
     member, stranger = make.member(project=award.project), make.person()
     assert address(award) in [link.url for link in registry.links_of(award.project, member)]
     assert address(award) not in [link.url for link in registry.links_of(award.project, stranger)]
+
+
+def test_project_links_say_what_the_subsidy_is(client: Client) -> None:
+    award = awarded()
+    client.force_login(make.member(project=award.project))
+    page = client.get(f"/projects/{award.project.code}/").content.decode()
+    rate, amount = percent(award.rate_bp), hkd(award.amount_cents)
+    assert f"Award {award.number} pays {rate} of the list price, up to {amount}: terms" in page
 
 
 def test_hostile_titles_and_conditions_stay_text(client: Client) -> None:
