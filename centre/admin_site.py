@@ -12,6 +12,8 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext_lazy as _
 
+from centre.http import signed_in
+
 # The index by the work that people come for. Models that are not named here stand under the name of their app.
 GROUPS: tuple[tuple[str, Any, str], ...] = (
     ("tenants", _("Tenants and teams"), "centre.tenant centre.project centre.membership centre.representative"),
@@ -42,6 +44,7 @@ class PortalAdminSite(AdminSite):
     site_header = _("Supercomputing centre")
     index_title = _("Administration")
     site_url = "/"
+    enable_nav_sidebar = False  # lists take the width; every page leads back to the index
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
@@ -73,6 +76,13 @@ class PortalAdminSite(AdminSite):
         if request.user.is_authenticated:
             raise Http404
         return redirect_to_login(request.get_full_path())
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's, with what this person did last."""
+        from centre.admin.latest import latest_acts  # noqa: PLC0415  the admin's pages need this site to exist first
+
+        acts = latest_acts(self, request, signed_in(request))
+        return super().index(request, {"latest_acts": acts, **(extra_context or {})})
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Passwords are changed in one place, for staff as for everybody."""

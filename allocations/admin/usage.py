@@ -45,6 +45,7 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
     list_select_related = ("cluster",)
     list_filter = ("state", "cluster")
     search_fields = ("file_name", "sha256")
+    search_help_text = _("By the name of the file, or its SHA-256 sum.")
     ordering = ("-id",)
     inlines = (QuarantineOfImport,)
     fieldsets = (

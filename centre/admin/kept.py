@@ -26,6 +26,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from centre import audit, registry
+from centre.admin.told import act_in_words
 from centre.http import signed_in
 from centre.models import Event, User
 
@@ -49,6 +50,11 @@ class CappedPaginator(Paginator[Any]):
     def count(self) -> int:
         rows: Any = self.object_list
         return int(rows.order_by()[:COUNTED_ROWS].count())
+
+    @property
+    def is_capped(self) -> bool:
+        """There may be more rows than were counted."""
+        return self.count >= COUNTED_ROWS
 
 
 def as_stored(model: type[models.Model], pks: Iterable[Any], fields: Iterable[str]) -> dict[Any, models.Model]:
@@ -86,6 +92,12 @@ class KeptAdmin(admin.ModelAdmin[Row]):
     def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:
         """Nothing belongs yet to a row that is being added."""
         return self.inlines if obj is not None else ()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's, headed by what is listed."""
+        return super().changelist_view(
+            request, {"title": capfirst(str(self.opts.verbose_name_plural)), **(extra_context or {})}
+        )
 
     def acts(self, request: HttpRequest, obj: Row) -> list[ActLink]:
         """The acts that this person may begin on this row now."""
@@ -192,8 +204,8 @@ class Told:
 
 
 def act_told(event: Event) -> str:
-    """The act as a person reads it: “change tenant”."""
-    return capfirst(event.act.replace("_", " "))
+    """The act as a person reads it: “Tenant changed”."""
+    return act_in_words(event.act)
 
 
 def changes_told(event: Event, model: type[models.Model]) -> list[Told]:
@@ -232,6 +244,7 @@ class KeptInline(admin.TabularInline[Row, models.Model]):
 class HistoryInline(KeptInline[Row]):
     """The first rows that belong to a row, in the table's own order, to read. Name `fk_name`; `shown` limits them."""
 
+    template = "admin/history_inline.html"
     shown = 50
     related: tuple[str, ...] = ()
 

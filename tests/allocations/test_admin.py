@@ -293,7 +293,7 @@ def test_a_project_page_shows_its_allocations_with_what_is_left(client: Client) 
     make.allocation(reference="AG-OTHER")
     for row in (allocation.project, allocation.project.tenant):
         page = client.get(reverse(f"admin:centre_{row._meta.model_name}_change", args=[row.pk])).content.decode()
-        assert ("AG-9" in page, "<td>250</td>" in page, "AG-OTHER" in page) == (True, True, False)
+        assert ("AG-9" in page, '<td class="num">250</td>' in page, "AG-OTHER" in page) == (True, True, False)
     signed_in(client, R.ADMINISTRATOR)  # machines and people, not GPU time
     page = client.get(reverse("admin:centre_project_change", args=[allocation.project.pk])).content.decode()
     assert "AG-9" not in page
