@@ -1,4 +1,4 @@
-"""The one settings file. Every difference between machines is a typed environment variable (see docs/settings.md).
+"""The one settings file. Every difference between machines is a typed environment variable (see docs/running.md).
 
 A value that cannot be read stops the start with its name. Without any variable the portal runs on SQLite in `var/`,
 with a secret key that it draws once and keeps there.
