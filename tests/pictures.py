@@ -41,8 +41,8 @@ class Picture:
 
 PICTURES = (
     Picture("front", "/", height=1000),
-    Picture("project", "/projects/trilingual-llm/", "trilingual-llm.lead@example.org", height=960),
-    Picture("project-phone", "/projects/gene-fold/", "gene-fold.lead@example.org", 360, 780, "zh-HK", dark=True),
+    Picture("project", "/projects/med-vertical/", "med-vertical.lead@example.org", height=1080),
+    Picture("project-phone", "/projects/gene-fold/", "gene-fold.lead@example.org", 360, 1000, "zh-HK", dark=True),
     Picture("subsidy", "/projects/trilingual-llm/subsidy/", "trilingual-llm.lead@example.org", height=900),
     Picture("report", "/reports/usage-by-project/", "management@example.org", height=860),
     Picture("admin", "/admin/allocations/allocation/", "allocation.officer@example.org", height=860),
