@@ -7,6 +7,7 @@ from django.db.models.functions import Cast, Coalesce, TruncDate
 from django.utils.translation import gettext_lazy as _
 
 from centre.exports import Column, Kind, Parameters, Report, Row, streamed
+from centre.models.tenants import TenantCategory
 from centre.reports import PROJECT, TENANT
 from subsidies import drawn
 from subsidies.life_cycle import State
@@ -92,7 +93,13 @@ APPLICATIONS = Report(
         APPLICATION,
         Column("scheme", _("Scheme"), _("The scheme's code.")),
         TENANT,
-        Column("category", _("Category"), _("What kind of organisation the tenant is.")),
+        Column(
+            "category",
+            _("Category"),
+            _("What kind of organisation the tenant is."),
+            Kind.CHOICE,
+            dict(TenantCategory.choices),
+        ),
         Column("project", _("Project"), _("The project that it is for; before an approval perhaps not created yet.")),
         Column("title", _("Title"), _("The application's title, in the applicant's words.")),
         Column("state", _("State"), _("Where the case stands now."), Kind.CHOICE, dict(State.choices)),

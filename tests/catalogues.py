@@ -4,6 +4,7 @@
 """
 
 import gettext
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+
+from tests.screen_texts import Text, texts_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LANGUAGES = ("zh_Hant", "zh_Hans")
@@ -46,13 +49,16 @@ def problems_of(path: Path) -> list[str]:
     """What is missing, unsure or malformed in one catalogue, one line each."""
     problems = []
     catalogue = read(path)
-    where = path.relative_to(ROOT)
+    where = named(path)
     for message in catalogue:
         if not message.id:
             continue
         strings = message.string if isinstance(message.string, tuple | list) else [message.string]
         if not all(strings):
             problems.append(f"{where}:{message.lineno}: not translated: {message.id}")
+        counted = message.id if isinstance(message.id, str) else message.id[-1]
+        if any(string and placeholders(string) != placeholders(counted) for string in strings):
+            problems.append(f"{where}:{message.lineno}: other placeholders: {message.id}")
         if message.fuzzy:
             problems.append(f"{where}:{message.lineno}: marked fuzzy: {message.id}")
     problems += [f"{where}:{message.lineno}: {error}" for message, errors in catalogue.check() for error in errors]
@@ -61,21 +67,32 @@ def problems_of(path: Path) -> list[str]:
     return problems
 
 
-def ids(path: Path) -> set[object]:
-    return {(message.context, message.id) for message in read(path) if message.id}
+def texts_in(path: Path) -> set[Text]:
+    """What a catalogue has a translation for, as `screen_texts` tells it."""
+    found: set[Text] = set()
+    for message in read(path):
+        if message.id:
+            one, *more = [message.id] if isinstance(message.id, str) else message.id
+            found.add((message.context, one, more[0] if more else None))
+    return found
 
 
-def missing_from(catalogues: list[Path]) -> list[str]:
-    """Texts of the code and templates that a catalogue does not have, found by extracting them anew into a copy."""
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "portal"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *NOT_OURS))
-        update(copy)
-        return [
-            f"{path.relative_to(ROOT)}: not in the catalogue: {text}"
-            for path in catalogues
-            for text in sorted(map(str, ids(copy / path.relative_to(ROOT)) - ids(path)))
-        ]
+def differences(path: Path, root: Path = ROOT) -> list[str]:
+    """Texts of the code and templates that a catalogue lacks, and those that it holds although nobody shows them."""
+    marked, held = texts_of(root), texts_in(path)
+    return [
+        *(f"{named(path)}: not in the catalogue: {text}" for _context, text, _many in sorted(marked - held, key=str)),
+        *(f"{named(path)}: no longer shown: {text}" for _context, text, _many in sorted(held - marked, key=str)),
+    ]
+
+
+def placeholders(text: str) -> list[str]:
+    """What a translation has to keep: what is filled in, and markup."""
+    return sorted(set(re.findall(r"%\(\w+\)[sd]|%[sd]|%%|</?\w[^>]*>", text)))
+
+
+def named(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def update(root: Path) -> None:
@@ -105,8 +122,7 @@ def main() -> int:
         compile_all()
         return 0
     problems = [problem for path in paths() for problem in problems_of(path)]
-    if paths() and shutil.which("xgettext"):
-        problems += missing_from(paths())
+    problems += [problem for path in paths() for problem in differences(path)]
     print("\n".join(problems) or f"{len(paths())} catalogues are whole")
     return 1 if problems else 0
 

@@ -51,7 +51,7 @@ class Run:
         return {**os.environ, **ours}
 
     def static(self) -> Counts:
-        return run_static(self.environment(), self.not_found)
+        return run_static(self.environment())
 
     def sqlite(self) -> Counts:
         marks = "hard and not browser and not postgres" if self.hard else "not browser and not postgres and not hard"

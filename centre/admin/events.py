@@ -6,6 +6,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from centre.admin.kept import CappedPaginator, HistoryAdmin, act_told, changes_told
@@ -14,7 +15,7 @@ from centre.models import Event, User
 
 @admin.register(Event)
 class EventAdmin(HistoryAdmin[Event]):
-    list_display = ("at", "actor", "act_in_words", "object_type", "object_name", "reason")
+    list_display = ("at", "actor", "act_in_words", "kind", "object_name", "reason")
     list_select_related = ("actor",)
     list_display_links = ("at",)
     ordering = ("-id",)
@@ -22,8 +23,8 @@ class EventAdmin(HistoryAdmin[Event]):
     paginator = CappedPaginator
     search_fields = ("actor__email",)
     search_help_text = _("By the name or e-mail address of the person who acted.")
-    fields = ("at", "actor", "act", "object_type", "object_id", "object_name", "reason", "told", "address")
-    readonly_fields = ("told",)
+    fields = ("at", "actor", "act_in_words", "kind", "object_id", "object_name", "reason", "told", "address")
+    readonly_fields = ("act_in_words", "kind", "told")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
@@ -38,6 +39,10 @@ class EventAdmin(HistoryAdmin[Event]):
     @admin.display(description=_("act"))
     def act_in_words(self, obj: Event) -> str:
         return act_told(obj)
+
+    @admin.display(description=_("kind of object"))
+    def kind(self, obj: Event) -> str:
+        return capfirst(str(apps.get_model(obj.object_type)._meta.verbose_name))
 
     @admin.display(description=_("changes"))
     def told(self, obj: Event) -> str:

@@ -26,7 +26,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from centre import audit, registry
-from centre.admin.told import act_in_words
+from centre.admin.told import act_in_words, fact_in_words
 from centre.http import signed_in
 from centre.models import Event, User
 
@@ -99,6 +99,10 @@ class KeptAdmin(admin.ModelAdmin[Row]):
             request, {"title": capfirst(str(self.opts.verbose_name_plural)), **(extra_context or {})}
         )
 
+    def heading(self, obj: Row) -> str:
+        """What the row is called on its own page, where its own name does not say enough."""
+        return str(obj)
+
     def acts(self, request: HttpRequest, obj: Row) -> list[ActLink]:
         """The acts that this person may begin on this row now."""
         return []
@@ -113,6 +117,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         obj: Row | None = None,
     ) -> HttpResponse:
         shown = change and obj is not None
+        context["heading"] = self.heading(obj) if shown and obj is not None else ""
         context["acts"] = self.acts(request, obj) if shown and obj is not None else []
         context["panels"] = registry.panels_of(obj, signed_in(request)) if shown and obj is not None else []
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -168,7 +173,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         context = {
             **self.admin_site.each_context(request),
             "title": _("History"),
-            "subtitle": str(obj),
+            "subtitle": self.heading(obj),
             "events": [(event, act_told(event), changes_told(event, self.model)) for event in events[:SHOWN_EVENTS]],
             "shown_events": SHOWN_EVENTS,
             "object": obj,
@@ -211,11 +216,13 @@ def act_told(event: Event) -> str:
 def changes_told(event: Event, model: type[models.Model]) -> list[Told]:
     """The changes of an event with the names that the screen uses for the columns."""
     labels = {field.name: capfirst(str(field.verbose_name)) for field in model._meta.concrete_fields}
+    choices = {field.name: dict(field.flatchoices) for field in model._meta.concrete_fields if field.choices}
     told: list[Told] = []
     for name, change in event.changes.items():
         pair = change if isinstance(change, list) and len(change) == 2 else [None, change]
-        before, after = ("" if value is None else str(value) for value in pair)
-        told.append(Told(label=labels.get(name) or name.replace("_", " "), before=before, after=after))
+        words = choices.get(name, {})
+        before, after = ("" if value is None else str(words.get(str(value), value)) for value in pair)
+        told.append(Told(label=labels.get(name) or fact_in_words(name), before=before, after=after))
     return told
 
 
@@ -234,7 +241,6 @@ class KeptInline(admin.TabularInline[Row, models.Model]):
 
     extra = 0
     can_delete = False
-    show_change_link = True
     view_on_site = False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -68,8 +68,34 @@ BY_FORM: Final[Mapping[str, Promise]] = MappingProxyType(
 )
 """What a form of the admin writes is called `add_<model>` or `change_<model>`; the object stands beside it."""
 
+FACTS: Final[Mapping[str, Promise]] = MappingProxyType(
+    {
+        "amount_cents": gettext_lazy("amount (cents of HKD)"),
+        "approved_by": gettext_lazy("approved by"),
+        "asks": gettext_lazy("GPU time asked for"),
+        "conditions": gettext_lazy("conditions"),
+        "entry": gettext_lazy("ledger entry"),
+        "exceptional_grounds": gettext_lazy("exceptional grounds"),
+        "gpu_seconds": gettext_lazy("GPU-seconds"),
+        "grants": gettext_lazy("GPU time granted"),
+        "name": gettext_lazy("name"),
+        "outcome": gettext_lazy("outcome"),
+        "period": gettext_lazy("period"),
+        "person": gettext_lazy("person"),
+        "rate_bp": gettext_lazy("rate (basis points)"),
+        "reason": gettext_lazy("reason"),
+    }
+)
+"""What verbs tell of beside the columns of the object itself."""
+
 
 def act_in_words(act: str) -> str:
     """The act as a person reads it; one that has no words here is shown by its own name."""
     words = ACTS.get(act) or BY_FORM.get(act.partition("_")[0])
     return str(words) if words is not None else capfirst(act.replace("_", " "))
+
+
+def fact_in_words(name: str) -> str:
+    """What a changed fact is called that is no column of the object."""
+    words = FACTS.get(name)
+    return capfirst(str(words)) if words is not None else name.replace("_", " ")

@@ -31,4 +31,4 @@ class Event(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.act} {self.object_name}"
+        return f"{self.object_name} (#{self.pk})"
