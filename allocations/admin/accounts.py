@@ -151,8 +151,8 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "standing",
         "start_on",
         "end_on",
-        "account",
         "funding",
+        "other_account",
     )
     list_select_related = ("project", "pool")
     list_filter = ("state", OverdrawnFilter, PeriodFilter, "funding", "pool")
@@ -178,6 +178,11 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: Allocation) -> str:
         return obj.project.code
+
+    @admin.display(description=_("other account"), ordering="account")
+    def other_account(self, obj: Allocation) -> str:
+        """The Slurm account, where it is not simply the project's code."""
+        return obj.account if obj.account != obj.project.code else "–"
 
     @admin.display(description=_("GPU pool"), ordering="pool__code")
     def pool_code(self, obj: Allocation) -> str:

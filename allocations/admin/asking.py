@@ -108,6 +108,9 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     )
     readonly_fields = ("hours", "given")
 
+    def heading(self, obj: ChangeRequest) -> str:
+        return f"{obj.project.code}: {obj.get_kind_display()}"
+
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: ChangeRequest) -> str:
         return obj.project.code

@@ -40,7 +40,6 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
         "quarantined",
         "unmatched",
         "charged",
-        "received_at",
     )
     list_select_related = ("cluster",)
     list_filter = ("state", "cluster")
@@ -126,7 +125,6 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         "partition",
         "gpus",
         "state",
-        "submit_at",
         "start_at",
         "end_at",
         "unmatched",
@@ -140,7 +138,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
     paginator = CappedPaginator
     inlines = (ChargesOfRun, ObservationsOfRun)
     fieldsets = (
-        (None, {"fields": ("job_id", "job_id_raw", "db_index", "cluster", "account", "user_name", "job_name")}),
+        (None, {"fields": ("job_id", "number", "cluster", "account", "user_name", "job_name")}),
         (_("What ran"), {"fields": ("state", "exit_code", "partition", "qos", "gpus", "alloc_tres", "node_list")}),
         (
             _("When"),
@@ -148,7 +146,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         ),
         (_("Charging"), {"fields": ("unmatched", "first_import", "usage_import")}),
     )
-    readonly_fields = ("unmatched",)
+    readonly_fields = ("unmatched", "number")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[JobRun], search_term: str
@@ -167,7 +165,12 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
 
     @admin.display(description=_("without an allocation (GPU-hours)"))
     def unmatched(self, obj: JobRun) -> str:
-        return gpu_hours(obj.unmatched_seconds, 2) if obj.unmatched_seconds else ""
+        return gpu_hours(obj.unmatched_seconds, 2) if obj.unmatched_seconds else "–"
+
+    @admin.display(description=_("number in Slurm"))
+    def number(self, obj: JobRun) -> str:
+        """As Slurm writes it, not grouped like an amount."""
+        return str(obj.job_id_raw)
 
 
 @admin.register(QuarantinedRecord)

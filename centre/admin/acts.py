@@ -19,6 +19,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise
 
+from centre.admin.kept import KeptAdmin
+
 Text = str | Promise
 ActView = Callable[[HttpRequest, str], HttpResponse]
 
@@ -54,6 +56,13 @@ def row_of_act(admin: ModelAdmin[Any], request: HttpRequest, object_id: str, per
 def page_of(row: models.Model) -> str:
     """The address of a row's page in the admin."""
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def row_name(admin: ModelAdmin[Any], row: models.Model | None) -> str:
+    """What the row is called on its own page; nothing when there is none yet."""
+    if row is None:
+        return ""
+    return admin.heading(row) if isinstance(admin, KeptAdmin) else str(row)
 
 
 def act_page(
@@ -92,6 +101,7 @@ def act_page(
         "title": title,
         "opts": admin.opts,
         "row": row,
+        "row_name": row_name(admin, row),
         "row_url": page_of(row) if row is not None else "",
         "explanation": explanation,
         "facts": facts,

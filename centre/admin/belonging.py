@@ -125,6 +125,9 @@ class MembershipAdmin(HistoryAdmin[Membership]):
     ordering = ("-id",)
     fields = ("project", "user", "role", "since_at", "ended_at", "added_by", "ended_by")
 
+    def heading(self, obj: Membership) -> str:
+        return f"{obj.project.code}: {obj.user.get_full_name()}, {obj.get_role_display()}"
+
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: Membership) -> str:
         return obj.project.code
@@ -206,6 +209,9 @@ class RepresentativeAdmin(HistoryAdmin[Representative]):
     search_help_text = _("By the person or the tenant. Representatives are added on the tenant’s page.")
     ordering = ("-id",)
     fields = ("tenant", "user", "since_at", "ended_at")
+
+    def heading(self, obj: Representative) -> str:
+        return f"{obj.tenant.name}: {obj.user.get_full_name()}"
 
     def acts(self, request: HttpRequest, obj: Representative) -> list[ActLink]:
         if obj.ended_at is not None or not request.user.has_perm("centre.change_representative"):

@@ -120,6 +120,9 @@ class DecisionAdmin(HistoryAdmin[Decision]):
             )
         )
 
+    def heading(self, obj: Decision) -> str:
+        return f"{obj.application.number}: {obj.get_outcome_display()}"
+
     @admin.display(description=_("application"), ordering="application__number")
     def number(self, obj: Decision) -> str:
         return obj.application.number

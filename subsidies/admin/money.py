@@ -77,7 +77,7 @@ class SchemeAdmin(KeptAdmin[Scheme]):
     def committed(self, obj: Scheme) -> str:
         return hkd(obj.committed_cents)
 
-    @admin.display(description=_("drawn"))
+    @admin.display(description=_("drawn, as posted to the fund"))
     def drawn(self, obj: Scheme) -> str:
         return hkd(obj.drawn_cents)
 
