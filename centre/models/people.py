@@ -1,9 +1,10 @@
 """People who sign in, and the staff roles to which some of them are appointed."""
 
 from datetime import date, datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.management.base import CommandError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -18,6 +19,13 @@ from centre.permissions import StaffRole
 class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email=(username or "").lower())
+
+    def create_superuser(self, *_args: Any, **_fields: Any) -> "User":
+        """There is none: what a person may do comes from appointments. `manage.py createsuperuser` says so."""
+        raise CommandError(
+            "The portal has no superuser: what a person may do comes from appointments. Appoint the first two "
+            "administrators with “manage.py first_officers A@example.org B@example.org”."
+        )
 
 
 class User(AbstractBaseUser):

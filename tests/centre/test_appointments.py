@@ -139,3 +139,9 @@ def test_two_administrators_are_left() -> None:
     make.staff(StaffRole.ADMINISTRATOR)
     appointments.end(appointment=appointment, until_on=make.today(), reason="", by=None, at=timezone.now())
     assert Appointment.objects.get(user=first).until_on == make.today()
+
+
+def test_there_is_no_superuser_and_the_command_says_what_to_do_instead() -> None:
+    with pytest.raises(CommandError, match="first_officers"):
+        call_command("createsuperuser", email="root@example.org", interactive=False)
+    assert not User.objects.exists()
