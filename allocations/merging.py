@@ -1,8 +1,10 @@
 """Merging what an export says into the job runs, set-based, inside one transaction.
 
-`staged` holds one row per good record of the file. Each row finds its run (by database index, or by number and
-submission); rows of one run form a group whose winner stands against the run's present row. The order is total:
-(finished, as of, last instant, digest), greatest wins, so any order of imports ends with the same rows.
+`staged` holds one row per good record of the file. Each row finds its run: by job number and submission, or by job
+number and database index. The index alone says nothing, because it begins again at 1 when Slurm's accounting database
+is rebuilt. Rows of one run form a group whose winner stands against the run's present row. The order is total:
+(finished, as of, last instant, digest), greatest wins, so any order of imports ends with the same rows. What an export
+leaves out (a user name, a job's name) is not known to it; what is known already stays.
 """
 
 from collections.abc import Iterable
@@ -13,6 +15,7 @@ from django.utils.translation import gettext_noop
 from allocations import staging
 from allocations.models import UsageImport
 from allocations.models.usage import RunContent
+from allocations.posting import add_to_daily_usage
 from allocations.slurm.sacct import Record
 
 STAGED_TYPES = {
@@ -74,7 +77,7 @@ def find_runs(cluster_id: int) -> None:
     staging.execute(
         """
         UPDATE staged SET run_id = run.id FROM allocations_jobrun AS run
-        WHERE run.cluster_id = %s AND run.db_index = staged.db_index
+        WHERE run.cluster_id = %s AND run.db_index = staged.db_index AND run.job_id_raw = staged.job_id_raw
         """,
         [cluster_id],
     )
@@ -92,10 +95,10 @@ def find_runs(cluster_id: int) -> None:
 
 
 def group_records_of_one_run() -> None:
-    """Give records of one run the same group: those that share a run, a database index, or a number and submission."""
+    """Give records of one run the same group: those that share a run, or a number and a submission or an index."""
     sharing = [
         columns
-        for columns in ("run_id", "db_index", "job_id_raw, submit")
+        for columns in ("run_id", "db_index, job_id_raw", "job_id_raw, submit")
         if staging.number(
             f"SELECT COUNT(*) FROM (SELECT 1 FROM staged WHERE {columns.split(',')[0]} IS NOT NULL "  # noqa: S608
             f"GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1) AS shared"
@@ -238,6 +241,11 @@ def keep_lost(usage_import: UsageImport) -> None:
     )
 
 
+def kept(column: str) -> str:
+    """SQL for what is known of a run: what the export says, else what was known before."""
+    return f"COALESCE(NULLIF(staged.{column}, ''), allocations_jobrun.{column})"
+
+
 def replace_rows(usage_import: UsageImport) -> None:
     """Put the winning observations into the rows of known runs."""
     i = staging.instant
@@ -245,12 +253,13 @@ def replace_rows(usage_import: UsageImport) -> None:
         f"""
         UPDATE allocations_jobrun SET
             db_index = COALESCE(staged.db_index, allocations_jobrun.db_index), job_id_raw = staged.job_id_raw,
-            job_id = staged.job_id, submit_at = {i("staged.submit")}, state = staged.state,
-            exit_code = staged.exit_code, account = staged.account, user_name = staged.user_name,
-            partition = staged.partition_name, qos = staged.qos, eligible_at = {i("staged.eligible")},
+            submit_at = {i("staged.submit")}, state = staged.state,
+            exit_code = staged.exit_code, account = staged.account,
+            job_id = {kept("job_id")}, user_name = {kept("user_name")}, qos = {kept("qos")},
+            job_name = {kept("job_name")}, partition = staged.partition_name, eligible_at = {i("staged.eligible")},
             start_at = {i("staged.started")}, end_at = {i("staged.ended")}, time_limit_minutes = staged.time_limit,
             gpus = staged.gpus, alloc_tres = staged.alloc_tres, node_list = staged.node_list,
-            job_name = staged.job_name, finished = staged.finished, as_of = %s, digest = staged.digest,
+            finished = staged.finished, as_of = %s, digest = staged.digest,
             usage_import_id = %s
         FROM staged WHERE staged.run_id = allocations_jobrun.id AND staged.fate = 'wins'
         """,  # noqa: S608
@@ -279,6 +288,42 @@ def add_runs(usage_import: UsageImport) -> int:
     return last
 
 
+def fill_gaps() -> None:
+    """Learn from records that lost what the runs' rows still lack: whose run it is, its name, its database index."""
+    columns = "run_id bigint PRIMARY KEY, user_name text, job_id text, qos text, job_name text, db_index text"
+    with staging.temporary_table("learnt", columns):
+        staging.execute(
+            """
+            INSERT INTO learnt (run_id, user_name, job_id, qos, job_name, db_index)
+            SELECT staged.run_id, COALESCE(MIN(NULLIF(staged.user_name, '')), ''), MIN(NULLIF(staged.job_id, '')),
+                   MIN(NULLIF(staged.qos, '')), MIN(NULLIF(staged.job_name, '')), MIN(staged.db_index)
+            FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
+            WHERE staged.fate = 'loses' AND (run.user_name = '' OR run.job_id = '' OR run.qos = ''
+                                             OR run.job_name = '' OR run.db_index IS NULL)
+            GROUP BY staged.run_id
+            """
+        )
+        for sign, name in (("-", "run.user_name"), ("", "learnt.user_name")):
+            add_to_daily_usage(
+                f"""
+                SELECT charge.allocation_id, charge.day, {name}, {sign}SUM(charge.seconds)
+                FROM learnt JOIN allocations_jobrun AS run ON run.id = learnt.run_id
+                JOIN allocations_runcharge AS charge ON charge.run_id = run.id
+                WHERE run.user_name = '' AND learnt.user_name <> ''
+                GROUP BY charge.allocation_id, charge.day, {name}
+                """  # noqa: S608  no text from outside
+            )
+        fields = ("user_name", "job_id", "qos", "job_name")
+        filled = ", ".join(f"{f} = COALESCE(NULLIF(allocations_jobrun.{f}, ''), learnt.{f}, '')" for f in fields)
+        staging.execute(
+            f"""
+            UPDATE allocations_jobrun
+            SET {filled}, db_index = COALESCE(allocations_jobrun.db_index, learnt.db_index)
+            FROM learnt WHERE learnt.run_id = allocations_jobrun.id
+            """  # noqa: S608
+        )
+
+
 def note_changed_runs(usage_import: UsageImport, last: int) -> None:
     """Fill `changed_run` with the runs whose charge may differ now."""
     staging.execute(
@@ -299,7 +344,7 @@ def renamed_usage(sign: str, name: str) -> str:
         SELECT charge.allocation_id, charge.day, {name}, {sign}SUM(charge.seconds)
         FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
         JOIN allocations_runcharge AS charge ON charge.run_id = run.id
-        WHERE staged.fate = 'wins' AND staged.user_name <> run.user_name
+        WHERE staged.fate = 'wins' AND staged.user_name <> run.user_name AND staged.user_name <> ''
         GROUP BY charge.allocation_id, charge.day, {name}
     """  # noqa: S608
 

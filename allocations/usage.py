@@ -85,7 +85,7 @@ def import_usage(
             time_zone=str(zone or cluster.zone),
             as_of=instant,
             as_of_was_given=as_of is not None,
-            warning=warnings_of(export, as_of_was_given=as_of is not None),
+            warning=warnings_of(export, as_of=instant, as_of_was_given=as_of is not None),
             by=by,
             received_at=at,
             finished_at=at,
@@ -107,8 +107,11 @@ def stage_file(export: Export) -> None:
             staging.fill("staged_bad", merging.BAD, bad)
 
 
-def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> datetime:
-    """The instant at which the export was made; UnreadableExport when the given one cannot be right."""
+def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> datetime | None:
+    """The instant at which the export was made; None when neither the caller nor the file tells.
+
+    Never the clock. UnreadableExport when the given one cannot be right.
+    """
     latest = None if export.latest is None else datetime.fromtimestamp(export.latest, UTC)
     if given is None:
         if latest is not None and latest > at:
@@ -116,7 +119,7 @@ def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> da
                 _("The file speaks of %(latest)s, which is in the future. Is its time zone right?")
                 % {"latest": latest.isoformat()}
             )
-        return latest or at
+        return latest
     if given > at:
         raise UnreadableExport(_("The export instant %(as_of)s is in the future.") % {"as_of": given.isoformat()})
     if latest is not None and latest > given:
@@ -127,10 +130,12 @@ def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> da
     return given.astimezone(UTC).replace(microsecond=0)
 
 
-def warnings_of(export: Export, *, as_of_was_given: bool) -> str:
+def warnings_of(export: Export, *, as_of: datetime | None, as_of_was_given: bool) -> str:
     """What the officer should know about the file, a sentence a line."""
     lines = []
-    if not as_of_was_given:
+    if as_of is None:
+        lines.append(_("No export instant was given, and no run in the file tells one: this import says nothing new."))
+    elif not as_of_was_given:
         lines.append(
             _("No export instant was given: running jobs are charged up to the latest instant that stands in the file.")
         )
@@ -146,18 +151,19 @@ def warnings_of(export: Export, *, as_of_was_given: bool) -> str:
 
 def merge(usage_import: UsageImport) -> None:
     """Merge the staged file, charge what changed, and write the import with its counts. Inside a transaction."""
-    assert usage_import.as_of is not None  # noqa: S101  settled before
     at = usage_import.received_at
     usage_import.state = UsageImport.State.RUNNING
     usage_import.save(force_insert=True)
     merging.find_runs(usage_import.cluster_id)
-    merging.judge(int(usage_import.as_of.timestamp()))
+    if usage_import.as_of is not None:  # else no record was staged
+        merging.judge(int(usage_import.as_of.timestamp()))
     merging.keep_superseded()
     add_to_daily_usage(merging.renamed_usage("-", "run.user_name"))
     add_to_daily_usage(merging.renamed_usage("", "staged.user_name"))
     merging.replace_rows(usage_import)
     last = merging.add_runs(usage_import)
     merging.keep_lost(usage_import)
+    merging.fill_gaps()
     merging.note_changed_runs(usage_import, last)
     usage_import.charged_gpu_seconds = recharge(
         cluster=usage_import.cluster, source_reference=f"import-{usage_import.pk}", at=at

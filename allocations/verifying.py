@@ -18,7 +18,6 @@ from django.db.models.functions import Coalesce
 from allocations.models import Allocation, DailyUsage, JobRun, LedgerEntry, RunCharge
 from centre.models import Cluster, PoolMapping
 
-NOT_STARTED = {"PENDING", "SPECIAL_EXIT", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD"}
 GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
 RUNS_AT_A_TIME = 5_000
 
@@ -118,7 +117,7 @@ class ClusterBooks:
         """GPU-seconds by (allocation, day), and those that no allocation takes."""
         due: Shares = defaultdict(int)
         unmatched = 0
-        if job.start_at is None or job.state in NOT_STARTED:
+        if job.start_at is None or job.state == "PENDING":
             return due, 0
         begin, until = max(job.start_at, job.submit_at), job.end_at or job.as_of
         by_type, total = {}, None

@@ -34,6 +34,7 @@ import pytest  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.core.cache import cache  # noqa: E402
 from django.test.utils import setup_databases, teardown_databases  # noqa: E402
+from django.utils import translation  # noqa: E402
 from hypothesis.database import DirectoryBasedExampleDatabase  # noqa: E402
 from pytest_django import DjangoDbBlocker  # noqa: E402
 
@@ -107,8 +108,9 @@ def django_db_setup(
 
 
 @pytest.fixture(autouse=True)
-def empty_cache() -> Iterator[None]:
-    """No rate limit or cached figure outlives its test."""
+def as_if_first() -> Iterator[None]:
+    """No rate limit, cached figure or language outlives its test."""
+    translation.activate(settings.LANGUAGE_CODE)
     yield
     cache.clear()
 

@@ -383,7 +383,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='jobrun',
-            constraint=models.UniqueConstraint(fields=('cluster', 'db_index'), name='run_is_known_by_its_database_index'),
+            constraint=models.UniqueConstraint(fields=('cluster', 'db_index', 'job_id_raw'), name='run_is_known_by_its_database_index_and_number'),
         ),
         migrations.AddConstraint(
             model_name='jobrun',

@@ -183,7 +183,9 @@ class JobRun(RunContent):
             models.Index(fields=("cluster", "account"), condition=Q(unmatched_seconds__gt=0), name="run_unmatched"),
         )
         constraints = (
-            models.UniqueConstraint(fields=("cluster", "db_index"), name="run_is_known_by_its_database_index"),
+            models.UniqueConstraint(
+                fields=("cluster", "db_index", "job_id_raw"), name="run_is_known_by_its_database_index_and_number"
+            ),
             models.UniqueConstraint(
                 fields=("cluster", "job_id_raw", "submit_at"), name="run_is_known_by_its_number_and_submission"
             ),

@@ -63,8 +63,8 @@ _COLUMNS: Final = (
 
 
 def is_waiting(state: str) -> bool:
-    """Whether a run in this state has not begun to hold GPUs."""
-    return state in _WAITING
+    """Whether a run in this state holds no GPUs, whatever its record says of a start."""
+    return state == "PENDING"
 
 
 class Record(NamedTuple):

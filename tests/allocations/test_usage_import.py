@@ -258,7 +258,7 @@ def test_bad_records_are_kept_and_the_good_ones_charged() -> None:
 
 def test_record_of_two_known_runs_is_quarantined() -> None:
     cluster = small_centre()
-    other = {"JobIDRaw": "9", "JobID": "9", "DBIndex": "91"}
+    other = {"DBIndex": "91", "Submit": "2026-03-04T11:00:00", "Start": "2026-03-04T11:30:00"}  # a requeue
     imported(spelled({}, other), cluster=cluster, as_of=NOON)
     before = books()
     done = imported(spelled({"DBIndex": "91"}), cluster=cluster, as_of=NOON)
@@ -377,3 +377,41 @@ def test_outside_generator_agrees_to_the_second(tmp_path: Path, rows: int) -> No
     assert (seed, charged_by_account_and_day()) == (seed, {key: n for key, n in by_day.items() if n})
     again = imported(file.read_bytes(), cluster=cluster, as_of=as_of)
     assert (seed, again.accepted, again.charged_gpu_seconds) == (seed, 0, 0)
+
+
+def test_database_index_that_begins_again_is_another_run() -> None:
+    """Slurm's accounting database was rebuilt: indexes begin at 1 again, job numbers go on."""
+    cluster = small_centre(accounts=("lab", "clinic"))
+    imported(spelled({}), cluster=cluster, as_of=NOON)
+    later = {"JobIDRaw": "5000", "JobID": "5000", "Account": "clinic", "Submit": "2026-03-04T11:00:00"}
+    done = imported(spelled(later), cluster=cluster, as_of=NOON)
+    assert counts(done) == (1, 0, 0, 0)
+    assert charged_by_account() == {"lab": RAN, "clinic": 8 * 3605}
+    assert list(JobRun.objects.order_by("job_id_raw").values_list("db_index", flat=True)) == ["71", "71"]
+
+
+NEEDED_ONLY = ("JobIDRaw", "Account", "State", "Submit", "Start", "End", "AllocTRES", "Partition")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_export_that_leaves_columns_out_forgets_nothing(order: tuple[int, int]) -> None:
+    cluster = small_centre()
+    exports = [(spelled({}), NOON), (spelled({}, order=NEEDED_ONLY), NOON + timedelta(hours=1))]
+    for place in order:
+        data, as_of = exports[place]
+        imported(data, cluster=cluster, as_of=as_of)
+    run = JobRun.objects.get()
+    assert (run.user_name, run.job_id, run.job_name, run.db_index) == ("amy", "7", "train", "71")
+    assert run.as_of == NOON + timedelta(hours=1)
+    assert [row[2:] for row in books()["daily"]] == [("amy", RAN)]
+    assert list(differences()) == []
+
+
+def test_export_without_runs_and_without_instant_says_nothing_of_when() -> None:
+    cluster = small_centre()
+    done = imported(spelled(), cluster=cluster)
+    assert (done.as_of, done.read, done.state) == (None, 0, "done")
+    bad = imported(spelled({"Submit": "?"}), cluster=cluster)
+    assert (bad.as_of, counts(bad)) == (None, (0, 0, 0, 1))
+    empty = imported(spelled(), cluster=cluster, as_of=NOON)
+    assert empty.as_of == NOON
