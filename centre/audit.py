@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.utils.translation import override
 
 from centre.models import Event, User
 
@@ -80,13 +81,15 @@ def record_all(
 def _event(
     on: models.Model, changes: "Mapping[str, Any]", *, act: str, by: User | None, at: datetime, reason: str
 ) -> Event:
+    with override("en"):  # the trail is kept in one language, whatever the person's page spoke
+        name = str(on)[:300]
     return Event(
         at=at,
         actor=by,
         act=act,
         object_type=on._meta.label_lower,
         object_id=str(on.pk),
-        object_name=str(on)[:300],
+        object_name=name,
         reason=reason,
         changes={field: plain_deep(value) for field, value in changes.items()},
         address=_address.get(),

@@ -6,6 +6,7 @@ from typing import Any
 
 import django_tables2 as tables
 from django.db import models
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.formats import date_format
 from django.utils.functional import Promise
@@ -27,6 +28,21 @@ class Table(tables.Table):
     title: str | Promise = ""
     compact = False
     scrolls = False
+
+
+def show_page(table: Table, request: HttpRequest, *, rows: int) -> None:
+    """Sort the list as the address asks (`sort`) and cut it to the page that it asks for (`page`), of `rows` rows.
+
+    Only these two are the reader's to choose. A column that is not there is passed over; a page that cannot be read is
+    the first, one that does not exist the last.
+    """
+    table.request = request
+    asked = request.GET.getlist(table.prefixed_order_by_field)
+    known = [name for name in asked if name.removeprefix("-") in table.columns.names()]
+    if known:
+        table.order_by = known
+    table.paginate(per_page=rows)
+    table.page = table.paginator.get_page(request.GET.get(table.prefixed_page_field))
 
 
 class NumberColumn(tables.Column):

@@ -15,7 +15,7 @@ from centre.models import Event, User
 
 @admin.register(Event)
 class EventAdmin(HistoryAdmin[Event]):
-    list_display = ("at", "actor", "act_in_words", "kind", "object_name", "reason")
+    list_display = ("at", "actor", "act_in_words", "kind", "named", "reason")
     list_select_related = ("actor",)
     list_display_links = ("at",)
     ordering = ("-id",)
@@ -23,8 +23,8 @@ class EventAdmin(HistoryAdmin[Event]):
     paginator = CappedPaginator
     search_fields = ("actor__email",)
     search_help_text = _("By the name or e-mail address of the person who acted.")
-    fields = ("at", "actor", "act_in_words", "kind", "object_id", "object_name", "reason", "told", "address")
-    readonly_fields = ("act_in_words", "kind", "told")
+    fields = ("at", "actor", "act_in_words", "kind", "object_id", "named", "reason", "told", "address")
+    readonly_fields = ("act_in_words", "kind", "named", "told")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
@@ -43,6 +43,10 @@ class EventAdmin(HistoryAdmin[Event]):
     @admin.display(description=_("kind of object"))
     def kind(self, obj: Event) -> str:
         return capfirst(str(apps.get_model(obj.object_type)._meta.verbose_name))
+
+    @admin.display(description=_("object"))
+    def named(self, obj: Event) -> str:
+        return obj.object_in_words
 
     @admin.display(description=_("changes"))
     def told(self, obj: Event) -> str:

@@ -27,7 +27,7 @@ class LatestAct:
 def latest_acts(site: AdminSite, request: HttpRequest, user: User) -> list[LatestAct]:
     """The person's last acts, newest first; one query."""
     return [
-        LatestAct(event.at, act_told(event), event.object_name, page_of(event, site, request))
+        LatestAct(event.at, act_told(event), event.object_in_words, page_of(event, site, request))
         for event in Event.objects.filter(actor=user).order_by("-id")[:SHOWN_ACTS]
     ]
 

@@ -1,9 +1,23 @@
 """What was done, by whom, to what: the audit trail. Rows are written by `centre.audit.record` and never change."""
 
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.people import User
+
+NAMED_BY_A_WORD = frozenset(
+    {
+        "centre.appointment",
+        "centre.membership",
+        "allocations.changerequest",
+        "allocations.ledgerentry",
+        "subsidies.decision",
+        "subsidies.fundentry",
+        "subsidies.subsidyproject",
+    }
+)
+"""Kinds of objects whose name is a choice, such as “Auditor”; the trail keeps it in English."""
 
 
 class Event(models.Model):
@@ -31,4 +45,10 @@ class Event(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.object_name} (#{self.pk})"
+        return f"{self.object_in_words} (#{self.pk})"
+
+    @property
+    def object_in_words(self) -> str:
+        """The object's name; where that is a word of the portal, such as a role, in the reader's language."""
+        is_a_word = self.object_type in NAMED_BY_A_WORD and self.object_name
+        return gettext(self.object_name) if is_a_word else self.object_name

@@ -158,7 +158,7 @@ def test_quota_page_tells_used_running_and_left(client: Client, lead: User, pool
     client.force_login(lead)
     text = text_of(client, "/projects/alpha/")
     assert "Alpha Lantau House · Active" in text
-    assert "H800 GPUs, Cyberport Open 900 GPU-hours left of 1,000" in text
+    assert "H800 GPUs, Cyberport · Subsidised Open 900 GPU-hours left of 1,000" in text
     assert "used 100 of it running now 20 left 900" in text
     assert "As of 15 Jun 2026, 11:00 HKT · latest import 1 hour ago" in text
     assert "Period 16 Apr 2026 – 23 Aug 2026 70 days left, today included" in text
@@ -255,7 +255,7 @@ def suspended(project: Project, pool: GpuPool) -> None:
         (not_begun, "Not begun yet"),
         (ended, "This project has no GPU-hours to use at the moment."),
         (ended, "Earlier allocations"),
-        (suspended, "H800 GPUs, Cyberport Suspended"),
+        (suspended, "H800 GPUs, Cyberport · Internal Suspended"),
         (suspended, "This project is suspended. Talk to the centre before you start new jobs."),
     ],
 )
