@@ -10,7 +10,6 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
-from django_tables2 import RequestConfig
 
 from allocations.filters import ProjectFilter
 from allocations.models import Allocation, DailyUsage, JobRun, UsageImport
@@ -22,6 +21,7 @@ from centre.http import signed_in
 from centre.models import Membership, Project
 from centre.models.tenants import Standing
 from centre.permissions import ProjectRole
+from centre.tables import show_page
 
 PROJECTS_PER_PAGE = 25
 LATEST_RUNS = 10
@@ -34,7 +34,7 @@ def projects(request: HttpRequest) -> HttpResponse:
     rows = with_open_hours(visible.select_related("tenant"), on=timezone.localdate())
     chosen = ProjectFilter(request.GET, queryset=rows)
     table = ProjectTable(chosen.qs)
-    RequestConfig(request, paginate={"per_page": PROJECTS_PER_PAGE}).configure(table)
+    show_page(table, request, rows=PROJECTS_PER_PAGE)
     context = {"section": "projects", "table": table, "form": chosen.form, "is_filtered": any(request.GET.values())}
     return render(request, "projects/list.html", context)
 

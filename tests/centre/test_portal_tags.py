@@ -127,7 +127,7 @@ def test_list_sorts_by_links_says_how_it_is_sorted_and_where_one_is(rf: RequestF
     request = rf.get("/", {"sort": "-hours", "page": "2"})
     request.user = AnonymousUser()
     table = Rows([ROW | {"hours": hours * 3600} for hours in range(1200)])
-    tables.RequestConfig(request, paginate={"per_page": 25}).configure(table)
+    columns.show_page(table, request, rows=25)
     with override("en"):
         page = table.as_html(request)
     assert page.count('aria-sort="descending"') == 1
@@ -136,6 +136,29 @@ def test_list_sorts_by_links_says_how_it_is_sorted_and_where_one_is(rf: RequestF
     assert 'href="?sort=hours&amp;page=2"' in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 25
     assert "<script>" not in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ({"per_page": "-1"}, "1–25 of 100"),
+        ({"per_page": "0"}, "1–25 of 100"),
+        ({"per_page": "100"}, "1–25 of 100"),
+        ({"page": "x", "sort": "nothing"}, "1–25 of 100"),
+        ({"page": "9" * 5000, "sort": "-"}, "1–25 of 100"),
+        ({"page": "99", "sort": "--hours"}, "76–100 of 100"),
+    ],
+)
+def test_list_passes_over_what_is_not_the_readers_to_choose(
+    rf: RequestFactory, asked: dict[str, str], shown: str
+) -> None:
+    request = rf.get("/", asked)
+    request.user = AnonymousUser()
+    table = Rows([ROW | {"hours": hours * 3600} for hours in range(100)])
+    columns.show_page(table, request, rows=25)
+    with override("en"):
+        assert shown in table.as_html(request)
 
 
 @pytest.mark.django_db
