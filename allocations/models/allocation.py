@@ -16,12 +16,14 @@ from datetime import date
 from fractions import Fraction
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from centre.days import validate_day
 from centre.models import GpuPool, Project, User
 
 SLURM_ACCOUNT = RegexValidator(
@@ -144,6 +146,18 @@ class Allocation(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    def clean(self) -> None:
+        """Raises ValidationError, naming the field, for a day whose year cannot be meant."""
+        wrong: dict[str, ValidationError] = {}
+        for field in ("start_on", "end_on"):
+            try:
+                if isinstance(day := getattr(self, field), date):
+                    validate_day(day)
+            except ValidationError as error:
+                wrong[field] = error
+        if wrong:
+            raise ValidationError(wrong)
 
     @property
     def available_seconds(self) -> int:

@@ -13,7 +13,10 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+
+from centre.days import validate_day
 
 LARGEST: Final = 12
 """Digits before the decimal point; no real number of hours or dollars has more."""
@@ -59,13 +62,18 @@ class Line:
         return list(dict.fromkeys(self.text(column, most=most, needed=False).split()))
 
     def day(self, column: str) -> date:
-        """The cell's day, in ISO form."""
+        """The cell's day, in ISO form, in a year that can be meant."""
         value = self.text(column, most=40)
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             try:
-                return date.fromisoformat(value)
+                day = date.fromisoformat(value)
+                validate_day(day)
+            except ValidationError as error:
+                raise BadLine(f"{column}: {error.messages[0]}") from None
             except ValueError:
                 pass
+            else:
+                return day
         raise BadLine(
             _("%(column)s “%(value)s” is not a day; write it like 2026-01-31.") % {"column": column, "value": value}
         )

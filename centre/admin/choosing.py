@@ -10,6 +10,8 @@ from django.utils.functional import lazy
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from centre.days import validate_day
+
 
 def chosen(model: type[models.Model], field: str, **options: Any) -> forms.ModelChoiceField[Any]:
     """A form field for what the foreign key `field` of the model points at; as quick with a million rows."""
@@ -24,8 +26,8 @@ def chosen(model: type[models.Model], field: str, **options: Any) -> forms.Model
 
 
 def day(**options: Any) -> forms.DateField:
-    """A day, with the calendar of the admin."""
-    return forms.DateField(widget=AdminDateWidget(), **options)
+    """A day in a year that can be meant, with the calendar of the admin."""
+    return forms.DateField(widget=AdminDateWidget(), validators=[validate_day], **options)
 
 
 class ReasonForm(forms.Form):

@@ -267,3 +267,20 @@ def test_days_left_counts_the_last_day() -> None:
     allocation = Allocation(start_on=date(2026, 1, 1), end_on=date(2026, 1, 31))
     days = [allocation.days_left(on=date(2026, 1, 1) + timedelta(days=n)) for n in (-5, 0, 29, 30, 31)]
     assert days == [31, 31, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "field", "day"),
+    [
+        (date(1, 1, 1), date(2026, 1, 1), "start_on", "0001-01-01"),
+        (date(2026, 1, 1), date(9999, 12, 31), "end_on", "9999-12-31"),
+    ],
+)
+def test_day_whose_year_cannot_be_meant_is_refused(
+    asking: User, approving: User, first: date, last: date, field: str, day: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        opened(make.project(), make.pool(), by=asking, approved_by=approving, first=first, last=last)
+    said = f"{day} is outside the days from 2000-01-01 to 2199-12-31. Check the year."
+    assert refused.value.message_dict == {field: [said]}
+    assert Allocation.objects.count() == 0
