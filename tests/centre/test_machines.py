@@ -34,10 +34,19 @@ def test_site_cluster_and_pool_are_registered_once() -> None:
     assert list(acts) == [("register_site", "Harbour"), ("register_cluster", "hgx"), ("register_pool", "H800 (h800)")]
 
 
-def test_cluster_needs_a_time_zone_that_exists() -> None:
-    with pytest.raises(ValidationError):
-        machines.register_cluster(site=make.site(), code="hgx", time_zone="Mars", by=None, at=timezone.now())
+@pytest.mark.parametrize(
+    "name", ["Mars", "Asia", "localtime", "Factory", "posixrules", "posix/UTC", "right/Asia/Tokyo"]
+)
+def test_cluster_needs_a_time_zone_that_every_machine_reads_alike(name: str) -> None:
+    with pytest.raises(ValidationError, match="is not the name of a time zone"):
+        machines.register_cluster(site=make.site(), code="hgx", time_zone=name, by=None, at=timezone.now())
     assert Cluster.objects.count() == 0
+
+
+@pytest.mark.parametrize("name", ["UTC", "Asia/Hong_Kong", "America/Argentina/Buenos_Aires"])
+def test_cluster_takes_a_region_and_city_or_utc(name: str) -> None:
+    machines.register_cluster(site=make.site(), code="hgx", time_zone=name, by=None, at=timezone.now())
+    assert Cluster.objects.get().time_zone == name
 
 
 def test_capacity_is_said_once_a_day() -> None:
