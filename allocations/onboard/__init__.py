@@ -80,7 +80,7 @@ def onboard(
     ]
     call = Call(by=by, at=at)
     counts: list[Count] = []
-    warnings: list[str] = []
+    warnings = call.warnings
     order: list[str] = []
     try:
         with transaction.atomic():

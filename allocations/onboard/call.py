@@ -51,6 +51,7 @@ class Call:
     broken: set[tuple[str, str]] = field(default_factory=set)
     leads: dict[tuple[str, str], Line] = field(default_factory=dict)
     mapped: set[Cluster] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
     lacks_a_file: bool = False
 
     @contextmanager

@@ -46,6 +46,7 @@ class Standing:
         self.capacities = set(Capacity.objects.values_list("pool__code", "from_on"))
         self.prices = set(ListPrice.objects.values_list("pool__code", "from_on"))
         self.mappings = set(PoolMapping.objects.values_list("pk", flat=True))
+        self.unended = list(PoolMapping.objects.filter(until_on__isnull=True).order_by("kind", "name", "from_on"))
 
 
 def take_pools(lines: list[Line], count: Count, call: Call) -> None:
@@ -133,11 +134,33 @@ def _take(row: PoolLine, standing: Standing, call: Call) -> Outcome:
         mapping = machines.map_pool(pool=pool, kind=kind, name=name, from_on=row.in_service_on, by=call.by, at=call.at)
         if mapping.pk not in standing.mappings:
             standing.mappings.add(mapping.pk)
+            standing.unended += [mapping] if mapping.until_on is None else []
             call.mapped.add(cluster)
             changed = True
+    _name_what_stays(row, pool, standing, call)
     if new:
         return Outcome.NEW
     return Outcome.CHANGED if changed else Outcome.SAME
+
+
+def _name_what_stays(row: PoolLine, pool: GpuPool, standing: Standing, call: Call) -> None:
+    """Warn of what the pool takes on the line's day although the line does not list it: nothing here ends a mapping."""
+    for mapping in standing.unended:
+        named = (PoolMapping.Kind(mapping.kind), mapping.name) in row.names
+        if mapping.pool_id == pool.pk and mapping.from_on <= row.in_service_on and not named:
+            call.warnings.append(
+                _(
+                    "%(file)s line %(line)s: “%(name)s” is not listed, but it belongs to the pool %(pool)s from "
+                    "%(day)s on and stays there: leaving it out does not end that. List it again."
+                )
+                % {
+                    "file": row.line.file,
+                    "line": row.line.number,
+                    "name": mapping.name,
+                    "pool": pool.code,
+                    "day": mapping.from_on.isoformat(),
+                }
+            )
 
 
 def _amounts(row: PoolLine, pool: GpuPool, standing: Standing, call: Call) -> bool:

@@ -218,6 +218,28 @@ def test_same_files_again_change_nothing(write: Write) -> None:
     assert everything() == before
 
 
+def test_name_that_is_no_longer_listed_stays_and_is_warned_of(write: Write) -> None:
+    pools = POOLS + "h800,S,hgx,UTC,H800,,gpu long,8,2025-01-01,1\n"
+    onboard(write(pools=pools))
+    before = everything()
+    out, err = io.StringIO(), io.StringIO()
+    call_command("onboard", stdout=out, stderr=err, **write(pools=pools.replace("gpu long", "gpu")))
+    assert out.getvalue().splitlines()[0] == "pools.csv: new 0, changed 0, same 1"
+    assert err.getvalue() == (
+        "pools.csv line 2: “long” is not listed, but it belongs to the pool h800 from 2025-01-01 on and stays there: "
+        "leaving it out does not end that. List it again.\n"
+    )
+    assert everything() == before
+
+
+def test_name_that_a_later_line_adds_is_no_matter_of_the_earlier_one(write: Write) -> None:
+    lines = "h800,S,hgx,UTC,H800,,gpu,8,2025-01-01,1\nh800,S,hgx,UTC,H800,,gpu long,16,2025-07-01,1\n"
+    for _time in range(2):
+        err = io.StringIO()
+        call_command("onboard", stdout=io.StringIO(), stderr=err, **write(pools=POOLS + lines))
+        assert err.getvalue() == ""
+
+
 def test_columns_in_any_order_with_a_byte_order_mark_and_windows_lines(write: Write) -> None:
     text = "category,CODE , name_zh_hans,name_zh_hant,name_en,colour\r\nR&D Centre,lab,,,Lab,red\r\n\r\n,,,,,\r\n"
     err, out = io.StringIO(), io.StringIO()
@@ -315,6 +337,8 @@ BAD_LINES = [
     ("pools", "x,S,hgx,UTC,H20,gres/gpu,,8,2025-01-01,1", "tres “gres/gpu” does not name a type of GPU"),
     ("pools", "x,S,hgx,UTC,H20,,p,8,2025-02-30,1", "in_service_on “2025-02-30” is not a day"),
     ("pools", "x,S,hgx,UTC,H20,,p,8,1/2/2025,1", "in_service_on “1/2/2025” is not a day"),
+    ("pools", "x,S,hgx,UTC,H20,,p,8,1999-12-31,1", "in_service_on: 1999-12-31 is outside the days from 2000-01-01 to"),
+    ("pools", "x,S,hgx,localtime,H20,,p,8,2025-01-01,1", "time_zone: “localtime” is not the name of a time zone"),
     ("pools", "x,S,hgx,UTC,H20,,p,-8,2025-01-01,1", "gpus “-8” is not a number"),
     ("pools", "x,S,hgx,UTC,H20,,p,8,2025-01-01,1.005", "list_price_hkd 1.005 has more than 2 decimals"),
     ("pools", "x,S,hgx,UTC,H20,,p,8,2025-01-01,1e3", "list_price_hkd “1e3” is not a number"),
@@ -330,6 +354,8 @@ BAD_LINES = [
     ("members", "p,a@example.org,A,lead,a", "There is no cluster yet to have user names on; bring in pools first."),
     ("members", "p,a@example.org,A,lead,x:a", "There is no cluster “x”."),
     ("allocations", "p,q,2026-01-02,2026-01-01,1,R,,", "end_on is before start_on."),
+    ("allocations", "p,q,0001-01-01,2026-01-01,1,R,,", "start_on: 0001-01-01 is outside the days from 2000-01-01 to"),
+    ("allocations", "p,q,2026-01-01,9999-12-31,1,R,,", "end_on: 9999-12-31 is outside the days from 2000-01-01 to"),
     ("allocations", "p,q,2026-01-01,2026-01-01,0,R,,", "gpu_hours has to be more than 0."),
     ("allocations", "p,q,2026-01-01,2026-01-01,1.00001,R,,", "gpu_hours 1.00001 has more than 4 decimals."),
     ("allocations", "p,q,2026-01-01,2026-01-01,NaN,R,,", "gpu_hours “NaN” is not a number"),
