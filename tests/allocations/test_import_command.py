@@ -103,6 +103,21 @@ def test_what_cannot_be_read_is_refused_with_nothing_written(arguments: tuple[st
     assert rows_written() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--time-zone", "Asia", "“Asia” is not a time zone such as Asia/Hong_Kong or UTC."),
+        ("--as-of", "20250202", "--as-of “20250202” is not an instant such as 2026-11-22T18:00:00."),
+        ("--as-of", "20250202T101010", "--as-of “20250202T101010” is not an instant such as 2026-11-22T18:00:00."),
+        ("--as-of", "12345678", "--as-of “12345678” is not an instant such as 2026-11-22T18:00:00."),
+    ],
+)
+def test_what_is_no_zone_or_instant_is_named(tmp_path: Path, option: str, text: str, said: str) -> None:
+    small_centre()
+    message, code = refusal("import_usage", "--cluster", "hgx", option, text, export(tmp_path, spelled({})))
+    assert (message, code) == (f"{said} Nothing was written.", 2)
+
+
 def test_empty_file_is_refused(tmp_path: Path) -> None:
     small_centre()
     message, code = refusal("import_usage", "--cluster", "hgx", export(tmp_path, b""))

@@ -1,6 +1,7 @@
 """`manage.py import_usage --cluster CODE FILE`: bring in a cluster's usage from a sacct export."""
 
 import json
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from django.utils import timezone
 from allocations.usage import UnreadableExport, import_usage
 from centre.models import Cluster
 
+EPOCH_SECONDS = re.compile(r"[0-9]{9,10}")  # from 1973 on
+BEGINS_WITH_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 COUNTS = ("read", "accepted", "unchanged", "ignored", "quarantined", "unmatched", "charged_gpu_seconds")
 
 
@@ -75,15 +78,23 @@ def known_cluster(code: str) -> Cluster:
 def known_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a region without a city is a folder
         message = f"“{name}” is not a time zone such as Asia/Hong_Kong or UTC. Nothing was written."
         raise CommandError(message, returncode=2) from error
 
 
 def read_instant(text: str, zone: ZoneInfo) -> datetime:
-    """An instant in ISO form or epoch seconds; without an offset it is in the zone."""
+    """An instant in ISO form or epoch seconds; without an offset it is in the zone.
+
+    20250202 is neither: as epoch seconds it would be in 1970, and a day without hyphens is no instant.
+    """
     try:
-        instant = datetime.fromtimestamp(int(text), zone) if text.isdecimal() else datetime.fromisoformat(text)
+        if EPOCH_SECONDS.fullmatch(text):
+            instant = datetime.fromtimestamp(int(text), zone)
+        elif BEGINS_WITH_DAY.match(text):
+            instant = datetime.fromisoformat(text)
+        else:
+            raise ValueError(text)
     except (ValueError, OverflowError, OSError) as error:
         message = f"--as-of “{text}” is not an instant such as 2026-11-22T18:00:00. Nothing was written."
         raise CommandError(message, returncode=2) from error
