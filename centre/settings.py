@@ -42,12 +42,12 @@ def kept_secret_key() -> str:
         raise ImproperlyConfigured(message) from error
 
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = env.yes_or_no("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 PUBLIC_URL = env.web_address("PUBLIC_URL", default="http://127.0.0.1:8000")
 # How the portal is reached decides what it insists on: an address of https makes cookies secure and redirects to it.
-HTTPS = env.bool("HTTPS", default=PUBLIC_URL.startswith("https://"))
+HTTPS = env.yes_or_no("HTTPS", default=PUBLIC_URL.startswith("https://"))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -124,10 +124,10 @@ def databases() -> dict[str, dict[str, Any]]:
         }
     else:
         default["OPTIONS"] = {key: value for key, value in default.get("OPTIONS", {}).items() if key != "pool"}
-        if env.bool("DATABASE_POOL", default=False):
+        if env.yes_or_no("DATABASE_POOL", default=False):
             default["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 10}
         else:
-            default["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+            default["CONN_MAX_AGE"] = env.whole("CONN_MAX_AGE", default=60)
             default["CONN_HEALTH_CHECKS"] = True
     return {"default": default}
 
@@ -166,10 +166,10 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = VAR_DIR / "letters"
 EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
-EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_PORT = env.whole("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
-EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
+EMAIL_USE_TLS = env.yes_or_no("EMAIL_USE_TLS", default=False)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Supercomputing centre <portal@example.org>")
 
 # ---------------------------------------------------------------------------------------------- languages and time
@@ -193,7 +193,7 @@ DJANGO_TABLES2_TEMPLATE = "components/table.html"
 
 # ---------------------------------------------------------------------------------------------- safety
 
-SECURE_SSL_REDIRECT = HTTPS and env.bool("SSL_REDIRECT", default=True)
+SECURE_SSL_REDIRECT = HTTPS and env.yes_or_no("SSL_REDIRECT", default=True)
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -204,7 +204,7 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 60 * 60 * 12
 X_FRAME_OPTIONS = "DENY"
-if env.bool("BEHIND_PROXY", default=False):
+if env.yes_or_no("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
