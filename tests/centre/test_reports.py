@@ -2,6 +2,9 @@
 
 import csv
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from html import unescape
@@ -283,6 +286,42 @@ def test_the_command_refuses_with_a_sentence_and_exit_code_2(arguments: list[str
         call_command("export_report", *arguments)
     assert said in str(refusal.value)
     assert refusal.value.returncode == 2
+
+
+def test_a_hyphen_is_standard_output() -> None:
+    make.tenant()
+    assert exported("tenants", "-o", "-") == exported("tenants")
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("asked", [["tenants"], ["--list"]])
+def test_standard_output_that_takes_nothing_is_a_sentence(asked: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run_command(asked, full.fileno())
+    assert (done.stderr, done.returncode) == ("Standard output cannot be written: No space left on device.", 2)
+
+
+def test_reader_that_went_away_is_a_sentence() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_command(["--list"], writing)
+    os.close(writing)
+    assert (done.stderr, done.returncode) == ("Standard output cannot be written: Broken pipe.", 2)
+
+
+def run_command(arguments: list[str], out: int) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, writing to that file descriptor; its reports have no rows to read."""
+    program = (
+        "import sys, django; django.setup()\n"
+        "from dataclasses import replace\n"
+        "from django.core.management import CommandError, call_command\n"
+        "from centre import registry\n"
+        "registry.reports['tenants'] = replace(registry.reports['tenants'], rows=lambda parameters: ())\n"
+        "try:\n    call_command('export_report', *sys.argv[1:])\n"
+        "except CommandError as error:\n    sys.stderr.write(str(error)); sys.exit(error.returncode)\n"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
 
 
 def test_an_export_that_breaks_off_leaves_the_older_file_as_it_was(

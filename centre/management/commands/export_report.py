@@ -21,13 +21,14 @@ class Command(BaseCommand):
         parser.add_argument("--list", action="store_true", help="list the reports, one a line, the name first")
         parser.add_argument("--from", dest="from_text", metavar="DAY", help="the first day, as YYYY-MM-DD")
         parser.add_argument("--to", dest="to_text", metavar="DAY", help="the last day, as YYYY-MM-DD; it is included")
-        parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to this file, whole or not at all")
+        parser.add_argument(
+            "-o", "--output", metavar="FILE", help="the file, whole or not at all; - is standard output"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["list"]:
             width = max(map(len, registry.reports), default=0)
-            for listed in registry.reports.values():
-                self.stdout.write(f"{listed.name:<{width}}  {listed.title}")
+            self.print(f"{listed.name:<{width}}  {listed.title}\n".encode() for listed in registry.reports.values())
             return
         report = registry.reports.get(options["name"] or "")
         if report is None:
@@ -38,9 +39,9 @@ class Command(BaseCommand):
         except BadDay as error:
             raise CommandError(str(error), returncode=2) from error
         chunks = csv_chunks(report, parameters)
-        if options["output"]:
+        if options["output"] and options["output"] != "-":
             try:
-                write_whole(options["output"], chunks)
+                write_whole(Path(options["output"]), chunks)
             except OSError as error:
                 reason = error.strerror or error
                 raise CommandError(f"{options['output']} cannot be written: {reason}.", returncode=2) from error
@@ -50,12 +51,24 @@ class Command(BaseCommand):
     def print(self, chunks: Iterable[bytes]) -> None:
         """Write bytes to standard output; as text where a caller has put a stream of text in its place."""
         binary = getattr(self.stdout, "buffer", None)
-        for chunk in chunks:
-            if binary is None:
-                self.stdout.write(chunk.decode(), ending="")
-            else:
-                binary.write(chunk)
-        self.stdout.flush()
+        try:
+            for chunk in chunks:
+                if binary is None:
+                    self.stdout.write(chunk.decode(), ending="")
+                else:
+                    binary.write(chunk)
+            self.stdout.flush()
+        except OSError as error:
+            forget(self.stdout.fileno())
+            reason = error.strerror or error
+            raise CommandError(f"Standard output cannot be written: {reason}.", returncode=2) from error
+
+
+def forget(descriptor: int) -> None:
+    """Let what could not be written go nowhere, else Python tries again when it ends, and shows a traceback."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def write_whole(path: Path, chunks: Iterable[bytes]) -> None:
