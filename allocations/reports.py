@@ -10,7 +10,7 @@ from django.db.models import BigIntegerField, CharField, F, Max, Min, Q, Sum, Va
 from django.db.models.functions import Cast, Coalesce, Concat, NullIf, Trim
 from django.utils.translation import gettext_lazy as _
 
-from allocations.models import Allocation, DailyUsage, LedgerEntry, RunCharge
+from allocations.models import Allocation, DailyUsage, LedgerEntry
 from centre.exports import Column, Kind, Parameters, Report, Row, streamed
 from centre.reports import PROJECT, TENANT
 
@@ -80,10 +80,10 @@ def usage_by_project(parameters: Parameters) -> Iterator[Row]:
 
 
 def closed_range(parameters: Parameters) -> tuple[date, date] | None:
-    """The days asked for; an open end is the first or the last accounting day with a charge. None: no such day."""
+    """The days asked for; an open end is the first or the last day that anything is left charged on. None: no day."""
     if parameters.from_on and parameters.to_on:
         return parameters.from_on, parameters.to_on
-    recorded = RunCharge.objects.aggregate(first=Min("day"), last=Max("day"))
+    recorded = DailyUsage.objects.exclude(seconds=0).aggregate(first=Min("day"), last=Max("day"))
     first, last = parameters.from_on or recorded["first"], parameters.to_on or recorded["last"]
     return (first, last) if first and last and first <= last else None
 

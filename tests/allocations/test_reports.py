@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Max, Min
 from django.http import StreamingHttpResponse
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from allocations import staging
 from allocations.models import Allocation, DailyUsage, JobRun, LedgerEntry, RunCharge
+from allocations.recharging import RUN_COLUMNS, recharge
 from allocations.reports import LEDGER
 from allocations.usage import import_usage
 from centre.exports import Parameters, csv_chunks
-from centre.models import User
+from centre.models import Cluster, User
 from centre.permissions import StaffRole
 from tests import make
 from tests.allocations.exports import spelled
@@ -180,6 +183,19 @@ def test_without_days_all_that_is_on_record_is_reported_and_the_days_are_named(u
     assert exported("usage-by-project", "--from", "2026-03-05")[1:] == worked_out(date(2026, 3, 5), date(2026, 3, 9))
     assert exported("usage-by-project", "--to", "2026-03-05")[1:] == worked_out(date(2026, 3, 2), date(2026, 3, 5))
     assert exported("usage-by-project", "--from", "2026-04-01") == [HEADINGS]
+
+
+def test_open_ends_pass_over_days_whose_charges_were_given_back(used: dict[str, Allocation]) -> None:
+    first, last = RunCharge.objects.earliest("day").day, RunCharge.objects.latest("day").day
+    ends = JobRun.objects.filter(charges__day__in=(first, last)).values_list("pk", flat=True)
+    JobRun.objects.filter(pk__in=list(ends)).update(account="nobody")
+    with transaction.atomic(), staging.temporary_table("changed_run", RUN_COLUMNS):
+        staging.execute("INSERT INTO changed_run (run_id) SELECT id FROM allocations_jobrun")
+        recharge(cluster=Cluster.objects.get(), source_reference="moved", at=AT)
+    left = DailyUsage.objects.exclude(seconds=0).aggregate(first=Min("day"), last=Max("day"))
+    assert first < left["first"] <= left["last"] < last
+    rows = exported("usage-by-project")[1:]
+    assert {(row[3], row[4]) for row in rows} == {(str(left["first"]), str(left["last"]))}
 
 
 def test_usage_by_project_without_any_usage_has_its_headings_only() -> None:
