@@ -9,7 +9,7 @@ YES = frozenset(("true", "1", "yes", "on"))
 NO = frozenset(("false", "0", "no", "off"))
 
 
-class Environment(environ.Env):
+class Environment(environ.Env):  # type: ignore[misc]  # the package carries no types
     """The environment; an empty variable is one that is not set."""
 
     def yes_or_no(self, var: str, *, default: bool) -> bool:
