@@ -110,6 +110,7 @@ def production_like(env: Mapping[str, str]) -> dict[str, str]:
 
 def run_static(env: Mapping[str, str]) -> Counts:
     """Run all static checks, two at a time, and show what those say that fail."""
+
     def run_one(check: tuple[str, list[str]]) -> bool:
         name, command = check
         began = time.monotonic()
