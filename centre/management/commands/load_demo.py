@@ -1,12 +1,20 @@
 """`manage.py load_demo`: an invented centre to look around in. Safe to repeat; never touches real data."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from centre.demo import loading, people
+
+
+def demo_day(text: str) -> date:
+    """A day around which the demo's years fit into those that the books take."""
+    day = date.fromisoformat(text)
+    if not 2003 <= day.year <= 2190:
+        raise ArgumentTypeError("the demo is loaded for a day from 2003 to 2190")
+    return day
 
 
 class Command(BaseCommand):
@@ -17,7 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--runs", type=int, default=loading.RUNS, help="job runs of the year, about")
         parser.add_argument("--seed", type=int, default=loading.SEED, help="another number, another job history")
         parser.add_argument(
-            "--today", type=date.fromisoformat, metavar="DAY", help="load as of 09:00 of that day, such as 2026-11-22"
+            "--today", type=demo_day, metavar="DAY", help="load as of 09:00 of that day, such as 2026-11-22"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
