@@ -5,9 +5,8 @@ cluster's lock: whatever happens, there is nothing of an import or all of it, an
 """
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -23,28 +22,20 @@ from centre.models import Cluster, User
 
 __all__ = ["UnreadableExport", "import_usage"]
 
-BLOCK = 1 << 20
-
 
 class HashedFile:
-    """The lines of a file, and in passing its SHA-256 and size."""
+    """A file that is read once, and in passing its SHA-256 and size."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._sha256 = hashlib.sha256()
         self.size = 0
 
-    def read(self, size: int = BLOCK) -> bytes:
+    def read(self, size: int) -> bytes:
         block = self._stream.read(size)
         self._sha256.update(block)
         self.size += len(block)
         return block
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._stream:
-            self._sha256.update(line)
-            self.size += len(line)
-            yield line
 
     @property
     def sha256(self) -> str:
@@ -72,7 +63,7 @@ def import_usage(
         staging.temporary_table("staged_bad", merging.BAD_COLUMNS),
     ):
         file = HashedFile(stream)
-        export = open_export(file, zone=zone or cluster.zone, cluster=cluster.code)
+        export = open_export(cast(BinaryIO, file), zone=zone or cluster.zone, cluster=cluster.code)
         with staging.without_locks():
             stage_file(export)
         instant = settled_as_of(export, given=as_of, at=at)

@@ -47,10 +47,6 @@ class Kind(Enum):
     DAY = "day"  # date
     INSTANT = "instant"  # aware datetime; written in UTC
 
-    @property
-    def is_number(self) -> bool:
-        return self in {Kind.COUNT, Kind.SECONDS, Kind.HOURS, Kind.MONEY, Kind.PERCENT}
-
 
 @dataclass(frozen=True)
 class Column:

@@ -39,17 +39,9 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
     def not_void(self) -> Self:
         return self.exclude(state=Allocation.State.VOID)
 
-    def covering(self, day: date) -> Self:
-        """Allocations whose period includes the day, whatever their state except void."""
-        return self.not_void().filter(start_on__lte=day, end_on__gte=day)
-
     def open(self, *, on: date) -> Self:
         """Allocations that can be drawn on that day."""
         return self.filter(state=Allocation.State.OPEN, start_on__lte=on, end_on__gte=on)
-
-    def overdrawn(self) -> Self:
-        """More used and held than granted."""
-        return self.filter(granted_seconds__lt=F("used_seconds") + F("held_seconds"))
 
     def with_running(self) -> Self:
         """Adds `running_seconds`: the part of used that belongs to runs which have not finished."""
@@ -173,11 +165,6 @@ class Allocation(models.Model):
         return max(0, (self.end_on - max(on, self.start_on)).days + 1)
 
 
-class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
-    def visible_to(self, user: User) -> Self:
-        return self.filter(allocation__project__in=Project.objects.visible_to(user))
-
-
 class LedgerEntry(models.Model):
     """One immutable movement on an allocation."""
 
@@ -231,8 +218,6 @@ class LedgerEntry(models.Model):
     reverses = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reversed_by", verbose_name=_("reverses")
     )
-
-    objects = LedgerEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("ledger entry")

@@ -113,10 +113,6 @@ class RunContent(models.Model):
 
 
 class JobRunQuerySet(models.QuerySet["JobRun"]):
-    def visible_to(self, user: User) -> Self:
-        """Runs that were charged to a project that the person may see."""
-        return self.filter(charges__allocation__project__in=Project.objects.visible_to(user)).distinct()
-
     def unmatched(self) -> Self:
         """Runs with GPU time that no allocation takes."""
         return self.filter(unmatched_seconds__gt=0)

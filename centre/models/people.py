@@ -1,6 +1,6 @@
 """People who sign in, and the staff roles to which some of them are appointed."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -174,8 +174,3 @@ class Appointment(models.Model):
 
     def __str__(self) -> str:
         return str(self.get_role_display())
-
-    def is_in_force(self, *, at: datetime) -> bool:
-        """Whether the role counts at an instant (its day in the portal's time zone)."""
-        day = timezone.localtime(at).date()
-        return self.approved_at is not None and self.from_on <= day and (self.until_on is None or self.until_on >= day)

@@ -109,9 +109,6 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         represented = Representative.objects.filter(user=user, ended_at__isnull=True)
         return self.filter(Q(id__in=joined.values("project")) | Q(tenant__in=represented.values("tenant")))
 
-    def active(self) -> Self:
-        return self.filter(standing=Standing.ACTIVE)
-
 
 class Project(models.Model):
     """A tenant's team and its work; the unit that holds allocations. Its code is its first Slurm account."""

@@ -33,9 +33,6 @@ class ApplicationQuerySet(models.QuerySet["Application"]):
         """Every application that reached the centre, whatever became of it."""
         return self.filter(received_on__isnull=False)
 
-    def undecided(self) -> Self:
-        return self.filter(state__in=life_cycle.UNDECIDED)
-
     def approved(self) -> Self:
         """Applications with a confirmed decision to approve."""
         return self.filter(decision__outcome="approved", decision__confirmed_at__isnull=False)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from html import unescape
 
 import pytest
@@ -38,9 +39,10 @@ def shown(text: str, label: str) -> str:
     return found[1]
 
 
-def tenths(part: float, whole: float) -> str:
-    """A share as the page writes it, worked out by other means."""
-    return f"{100 * part / whole:.1f}".removesuffix(".0")
+def tenths(part: object, whole: object) -> str:
+    """A share as the page writes it, worked out by other means, in exact decimals."""
+    share = 100 * Decimal(str(part)) / Decimal(str(whole))
+    return str(share.quantize(Decimal("0.1"), ROUND_HALF_UP)).removesuffix(".0")
 
 
 def committed_by_sql() -> str:
@@ -53,13 +55,13 @@ def committed_by_sql() -> str:
             f"""
             SELECT (SELECT SUM(1.0 * granted_seconds / ({days})) FROM allocations_allocation
                     WHERE state <> 'void' AND start_on <= '2026-06-15' AND end_on >= '2026-06-15'),
-                   (SELECT SUM(gpus) * 86400.0 FROM centre_capacity c WHERE from_on =
+                   (SELECT SUM(gpus) * 86400 FROM centre_capacity c WHERE from_on =
                     (SELECT MAX(from_on) FROM centre_capacity d
                      WHERE d.pool_id = c.pool_id AND d.from_on <= '2026-06-15'))
             """
         )
         part, whole = cursor.fetchone()
-    return tenths(float(part), float(whole))
+    return tenths(part, whole)
 
 
 def used_by_sql() -> str:
@@ -68,11 +70,11 @@ def used_by_sql() -> str:
         cursor.execute(
             """
             SELECT (SELECT SUM(seconds) FROM allocations_runcharge WHERE day BETWEEN '2026-05-16' AND '2026-06-14'),
-                   (SELECT SUM(gpus) * 86400.0 * 30 FROM centre_capacity WHERE from_on < '2026-05-16')
+                   (SELECT SUM(gpus) * 86400 * 30 FROM centre_capacity WHERE from_on < '2026-05-16')
             """
         )
         part, whole = cursor.fetchone()
-    return tenths(float(part), float(whole))
+    return tenths(part, whole)
 
 
 @pytest.fixture
