@@ -9,12 +9,21 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from allocations.models import Allocation, LedgerEntry
-from allocations.posting import KeyReused, LedgerError, NotEnough, TwoPeopleNeeded, post
+from allocations.posting import KeyReused, LedgerError, NotEnough, PeriodClosed, TwoPeopleNeeded, post
 from allocations.recharging import recharge_account
 from centre import audit
 from centre.models import GpuPool, Project, User
 
-__all__ = ["AccountTaken", "KeyReused", "LedgerError", "NotEnough", "TwoPeopleNeeded", "open_allocation", "top_up"]
+__all__ = [
+    "AccountTaken",
+    "KeyReused",
+    "LedgerError",
+    "NotEnough",
+    "PeriodClosed",
+    "TwoPeopleNeeded",
+    "open_allocation",
+    "top_up",
+]
 
 
 class AccountTaken(LedgerError):
@@ -64,8 +73,9 @@ def open_allocation(
             if "one_allocation_covers_an_account_pool_and_day" in str(error):
                 raise _account_taken(allocation, None) from error
             raise
+        grant: LedgerEntry | None = None
         if seconds:
-            post(
+            grant, _is_new = post(
                 allocation=allocation,
                 kind=LedgerEntry.Kind.GRANT,
                 seconds=seconds,
@@ -102,6 +112,7 @@ def open_allocation(
                 "end_on": [None, end_on],
                 "granted_seconds": [None, seconds],
                 "approved_by": [None, approved_by],
+                **({"entry": [None, grant.pk]} if grant else {}),
             },
         )
     return allocation
@@ -153,16 +164,17 @@ def top_up(
     source_kind: str,
     source_reference: str = "",
     effective_on: date | None = None,
+    kind: LedgerEntry.Kind = LedgerEntry.Kind.TOP_UP,
 ) -> LedgerEntry:
     """Grant further `seconds` GPU-seconds to an allocation; the same `key` sent twice acts once.
 
-    Raises TwoPeopleNeeded, or KeyReused when the key stands for something else.
+    `kind` is GRANT for the first hours of an allocation that was opened without any. Raises TwoPeopleNeeded,
+    PeriodClosed, or KeyReused when the key stands for something else.
     """
     with transaction.atomic():
-        before = Allocation.objects.values_list("granted_seconds", flat=True).get(pk=allocation.pk)
-        entry = post(
+        entry, is_new = post(
             allocation=allocation,
-            kind=LedgerEntry.Kind.TOP_UP,
+            kind=kind,
             seconds=seconds,
             effective_on=effective_on or at.astimezone(allocation.pool.cluster.zone).date(),
             key=key,
@@ -173,7 +185,7 @@ def top_up(
             source_kind=source_kind,
             source_reference=source_reference,
         )
-        if allocation.granted_seconds != before:
+        if is_new:
             audit.record(
                 act="top_up",
                 on=allocation,
@@ -181,7 +193,7 @@ def top_up(
                 at=at,
                 reason=reason,
                 changes={
-                    "granted_seconds": [before, allocation.granted_seconds],
+                    "granted_seconds": [allocation.granted_seconds - seconds, allocation.granted_seconds],
                     "approved_by": [None, approved_by],
                     "entry": [None, entry.pk],
                 },

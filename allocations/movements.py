@@ -1,6 +1,6 @@
 """Hours that move after they were given: to another allocation, back to the centre, into a hold and out of it.
 
-Each verb locks the allocations that it touches, in the order of their numbers, writes its entries and its event in one
+Each verb locks the allocations that it touches, in the order of their numbers, writes its entries and its events in one
 transaction, and is sent twice without acting twice. A mistake is mended by an entry that names the wrong one.
 """
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from allocations.models import Allocation, LedgerEntry
-from allocations.posting import LedgerError, post
+from allocations.posting import TOTALS, LedgerError, post
 from centre import audit
 from centre.amounts import hours_text
 from centre.models import User
@@ -62,17 +62,20 @@ def transfer(
     at: datetime,
     key: str,
     reason: str,
+    source_kind: str = "transfer",
+    source_reference: str = "",
 ) -> tuple[LedgerEntry, LedgerEntry]:
     """Move `seconds` GPU-seconds to another allocation of the same pool; returns the entries out and in.
 
-    Raises OtherPool, NothingToMove, NotEnough, TwoPeopleNeeded; KeyReused when the key stands for something else.
+    The two entries find each other by their source and key. Raises OtherPool, NothingToMove, NotEnough, PeriodClosed,
+    TwoPeopleNeeded; KeyReused when the key stands for something else.
     """
     refuse_nothing(seconds)
-    if source.pool_id != target.pool_id or source.pk == target.pk:
-        raise OtherPool(_("GPU-hours move only between two allocations of the same GPU pool."))
+    refuse_other_pool(source, target)
     rows = locked([source, target])
-    legs = [
-        post(
+    legs = []
+    for allocation, other, signed, way in ((source, target, -seconds, "out"), (target, source, seconds, "in")):
+        entry, is_new = post(
             allocation=rows[allocation.pk],
             kind=Kind.TRANSFER,
             seconds=signed,
@@ -82,13 +85,12 @@ def transfer(
             asked_by=by,
             approved_by=approved_by,
             reason=reason,
-            source_kind="transfer",
-            source_reference=key,
+            source_kind=source_kind,
+            source_reference=source_reference or key,
         )
-        for allocation, signed, way in ((source, -seconds, "out"), (target, seconds, "in"))
-    ]
-    if legs[0].recorded_at == at:
-        record_movement("transfer", source, by=by, at=at, reason=reason, seconds=seconds, to=target.reference)
+        if is_new:
+            record_movement("transfer", entry, **{"to" if signed < 0 else "from": other.reference})
+        legs.append(entry)
     refresh(source, target)
     return legs[0], legs[1]
 
@@ -103,11 +105,16 @@ def take_back(
     at: datetime,
     key: str,
     reason: str,
+    source_kind: str = "take_back",
+    source_reference: str = "",
 ) -> LedgerEntry:
-    """Take unused GPU-seconds back for the centre. Raises NothingToMove, NotEnough, TwoPeopleNeeded, KeyReused."""
+    """Take unused GPU-seconds back for the centre: they go to the pool's reserve.
+
+    Raises NothingToMove, NotEnough, PeriodClosed, TwoPeopleNeeded, KeyReused.
+    """
     refuse_nothing(seconds)
     row = locked([allocation])[allocation.pk]
-    entry = post(
+    entry, is_new = post(
         allocation=row,
         kind=Kind.FORFEIT,
         seconds=-seconds,
@@ -117,20 +124,36 @@ def take_back(
         asked_by=by,
         approved_by=approved_by,
         reason=reason,
-        source_kind="take_back",
+        source_kind=source_kind,
+        source_reference=source_reference,
     )
-    if entry.recorded_at == at:
-        record_movement("take_back", allocation, by=by, at=at, reason=reason, seconds=seconds)
+    if is_new:
+        record_movement("take_back", entry)
     refresh(allocation)
     return entry
 
 
 @transaction.atomic
-def hold(*, allocation: Allocation, seconds: int, by: User | None, at: datetime, key: str, reason: str) -> LedgerEntry:
-    """Keep GPU-seconds aside for something that is pending, so that nothing else takes them. Raises NotEnough."""
+def hold(
+    *,
+    allocation: Allocation,
+    seconds: int,
+    by: User | None,
+    at: datetime,
+    key: str,
+    reason: str,
+    lapses_on: date | None = None,
+    source_kind: str = "hold",
+    source_reference: str = "",
+) -> LedgerEntry:
+    """Keep GPU-seconds aside for something that is pending, so that no other decision takes them.
+
+    On `lapses_on` it is let go by itself (None: it stays until it is resolved). Raises NothingToMove, NotEnough,
+    PeriodClosed.
+    """
     refuse_nothing(seconds)
     row = locked([allocation])[allocation.pk]
-    entry = post(
+    entry, is_new = post(
         allocation=row,
         kind=Kind.HOLD,
         seconds=-seconds,
@@ -139,10 +162,12 @@ def hold(*, allocation: Allocation, seconds: int, by: User | None, at: datetime,
         at=at,
         asked_by=by,
         reason=reason,
-        source_kind="hold",
+        source_kind=source_kind,
+        source_reference=source_reference,
+        lapses_on=lapses_on,
     )
-    if entry.recorded_at == at:
-        record_movement("hold", allocation, by=by, at=at, reason=reason, seconds=seconds)
+    if is_new:
+        record_movement("hold", entry)
     refresh(allocation)
     return entry
 
@@ -153,48 +178,49 @@ def release(*, held: LedgerEntry, by: User | None, at: datetime, reason: str) ->
     if held.kind != Kind.HOLD:
         raise NotReversible(_("Entry %(number)s is not a hold.") % {"number": held.pk})
     row = locked([held.allocation])[held.allocation_id]
-    key = f"release:{held.pk}"
-    if LedgerEntry.objects.filter(key=key).exists():
-        raise AlreadyResolved(_("This hold was released before."))
-    entry = post(
+    entry, is_new = post(
         allocation=row,
         kind=Kind.RELEASE,
         seconds=-held.seconds,
         effective_on=accounting_day(row, at),
-        key=key,
+        key=f"release:{held.pk}",
         at=at,
         asked_by=by,
         reason=reason,
         source_kind="hold",
         source_reference=str(held.pk),
+        reverses=held,
+        follows_from_usage=True,  # letting go is never refused, whatever became of the allocation
     )
-    record_movement("release", held.allocation, by=by, at=at, reason=reason, seconds=entry.seconds)
+    if not is_new:
+        raise AlreadyResolved(_("This hold was released before."))
+    record_movement("release", entry)
     refresh(held.allocation)
     return entry
 
 
 @transaction.atomic
 def reverse(
-    *, entry: LedgerEntry, by: User | None, approved_by: User | None, at: datetime, reason: str
+    *,
+    entry: LedgerEntry,
+    by: User | None,
+    approved_by: User | None,
+    at: datetime,
+    reason: str,
 ) -> list[LedgerEntry]:
     """Take an entry back by another one that names it; both legs of a transfer together. Returns the reversals.
 
     Usage is not reversed here: it follows from the job runs. A hold is released. Raises NotReversible, AlreadyReversed,
-    NotEnough when what was given is no longer there, TwoPeopleNeeded.
+    NotEnough when what was given is no longer there, PeriodClosed, TwoPeopleNeeded.
     """
     refuse_irreversible(entry)
-    legs = [entry]
-    if entry.kind == Kind.TRANSFER:
-        legs = list(
-            LedgerEntry.objects.filter(kind=Kind.TRANSFER, source_reference=entry.source_reference).select_related(
-                "allocation"
-            )
-        )
+    legs = legs_of(entry)
     rows = locked([leg.allocation for leg in legs])
     if LedgerEntry.objects.filter(reverses__in=legs).exists():
         raise AlreadyReversed(_("Entry %(number)s was reversed before.") % {"number": entry.pk})
-    reversals = [
-        post(
+    reversals = []
+    for leg in legs:
+        reversal, _is_new = post(
             allocation=rows[leg.allocation_id],
             kind=Kind.REVERSAL,
             seconds=-leg.seconds,
@@ -208,17 +234,28 @@ def reverse(
             source_reference=str(leg.pk),
             reverses=leg,
         )
-        for leg in legs
-    ]
-    for leg in legs:
-        record_movement("reverse", leg.allocation, by=by, at=at, reason=reason, seconds=-leg.seconds, entry=leg.pk)
-        refresh(leg.allocation)
+        record_movement("reverse", reversal, reverses=leg.pk)
+        reversals.append(reversal)
+    refresh(*(leg.allocation for leg in legs))
     return reversals
+
+
+def legs_of(entry: LedgerEntry) -> list[LedgerEntry]:
+    """The entry, and with it the other half of a transfer; in the order in which they were written."""
+    if entry.kind != Kind.TRANSFER:
+        return [entry]
+    together = {f"{entry.key.rpartition(':')[0]}:{way}" for way in ("out", "in")}
+    return list(LedgerEntry.objects.filter(key__in=together).select_related("allocation").order_by("pk"))
 
 
 def refuse_nothing(seconds: int) -> None:
     if seconds <= 0:
         raise NothingToMove(_("Say how many GPU-hours: more than none."))
+
+
+def refuse_other_pool(source: Allocation, target: Allocation) -> None:
+    if source.pool_id != target.pool_id or source.pk == target.pk:
+        raise OtherPool(_("GPU-hours move only between two allocations of the same GPU pool."))
 
 
 def refuse_irreversible(entry: LedgerEntry) -> None:
@@ -229,22 +266,30 @@ def refuse_irreversible(entry: LedgerEntry) -> None:
         raise NotReversible(_("A hold is released, not reversed."))
     if entry.kind == Kind.REVERSAL:
         raise NotReversible(_("A reversal stands; give or take the hours anew."))
+    if entry.kind == Kind.REFUND:
+        raise NotReversible(_("A refund stands for its job runs; it is corrected when their usage is."))
+    if entry.source_kind in {"period_end", "late_usage"}:
+        raise NotReversible(_("What was done at the end of a period follows from its usage and rule."))
 
 
-def record_movement(
-    act: str, allocation: Allocation, *, by: User | None, at: datetime, reason: str, seconds: int, **more: object
-) -> None:
-    """One event on the allocation that the act was about."""
+def record_movement(act: str, entry: LedgerEntry, **more: object) -> None:
+    """The event of one entry, on its allocation: it names the entry, its amount and the people behind it."""
     audit.record(
         act=act,
-        on=allocation,
-        by=by,
-        at=at,
-        reason=reason,
-        changes={"gpu_seconds": seconds, "gpu_hours": hours_text(seconds), **more},
+        on=entry.allocation,
+        by=entry.asked_by,
+        at=entry.recorded_at,
+        reason=entry.reason,
+        changes={
+            "gpu_seconds": entry.seconds,
+            "gpu_hours": hours_text(entry.seconds),
+            "approved_by": [None, entry.approved_by],
+            "entry": [None, entry.pk],
+            **more,
+        },
     )
 
 
 def refresh(*allocations: Allocation) -> None:
     for allocation in allocations:
-        allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
+        allocation.refresh_from_db(fields=TOTALS)

@@ -9,9 +9,9 @@ and, last of all, the totals.
 """
 
 from datetime import date, datetime
+from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
 from allocations import staging
@@ -32,8 +32,8 @@ TOTAL_OF = {
     Kind.HOLD: Total.HELD,
     Kind.RELEASE: Total.HELD,
 }
-FACTS = frozenset({Kind.CHARGE, Kind.REFUND})
-"""Usage is a fact: it is charged also past zero."""
+TAKES_DECISIONS = frozenset({Allocation.State.OPEN, Allocation.State.SUSPENDED})
+"""States in which hours can be given and taken."""
 SAME_CONTENT = ("allocation_id", "kind", "total", "seconds", "effective_on", "reverses_id", "asked_by_id")
 
 
@@ -49,8 +49,20 @@ class KeyReused(LedgerError):
     """The same key was used for an entry with other content."""
 
 
+class PeriodClosed(LedgerError):
+    """A decision about an allocation whose period was closed, or which is void."""
+
+
 class TwoPeopleNeeded(LedgerError):
     """An act above the centre's threshold lacks a second person."""
+
+
+ENTRY_COLUMNS = (
+    *("allocation_id", "kind", "total", "seconds", "effective_on", "recorded_at", "asked_by_id", "approved_by_id"),
+    *("reason", "key", "source_kind", "source_reference", "reverses_id", "lapses_on"),
+)
+CASTS = ("%s",) * len(ENTRY_COLUMNS)
+TOTALS = ("granted_seconds", "used_seconds", "held_seconds")
 
 
 def post(
@@ -67,18 +79,22 @@ def post(
     approved_by: User | None = None,
     reason: str = "",
     reverses: LedgerEntry | None = None,
-) -> LedgerEntry:
-    """Write one entry and move the total that it names; a reversal moves the total of the entry that it `reverses`.
+    total: LedgerEntry.Total | None = None,
+    lapses_on: date | None = None,
+    follows_from_usage: bool = False,
+) -> tuple[LedgerEntry, bool]:
+    """Write one entry and move the total that it names; returns the entry, and whether it is new.
 
-    `seconds` are GPU-seconds signed by their effect on what is available. The same `key` with the same content gives
-    the entry that stands; with other content KeyReused. A decision that takes more than is available raises NotEnough;
-    a grant or the like without a second person raises TwoPeopleNeeded (the database holds that rule).
+    `seconds` are GPU-seconds signed by their effect on what is available. `total` is named for a correction only; a
+    reversal or release moves the total of the entry that it `reverses`. The same `key` with the same content gives the
+    entry that stands; with other content KeyReused. A decision that takes more than is available raises NotEnough,
+    one on an allocation that is closed or void PeriodClosed; what `follows_from_usage` is a fact and raises neither.
+    A grant or the like without a second person raises TwoPeopleNeeded (the database holds that rule).
     """
-    total = Total(reverses.total) if reverses else TOTAL_OF[kind]
     entry = LedgerEntry(
         allocation=allocation,
         kind=kind,
-        total=total,
+        total=reverses.total if reverses else total or TOTAL_OF[kind],
         seconds=seconds,
         effective_on=effective_on,
         recorded_at=at,
@@ -89,45 +105,101 @@ def post(
         source_kind=source_kind,
         source_reference=source_reference,
         reverses=reverses,
+        lapses_on=lapses_on,
     )
+    is_fact = follows_from_usage or kind == Kind.CHARGE
     try:
         with transaction.atomic():
-            _move_total(allocation, total, seconds, must_be_available=seconds < 0 and kind not in FACTS)
-            entry.save(force_insert=True)
+            moved = _write(entry, is_fact=is_fact)
+            if moved is None:
+                raise _refusal(allocation, seconds)
     except IntegrityError as error:
-        if "two_people_stand_behind_an_entry" in str(error):
-            raise TwoPeopleNeeded(
-                _("Giving or taking GPU-hours needs two people: one who asks and another who approves.")
-            ) from error
-        standing = LedgerEntry.objects.filter(key=key).first()
-        if standing is None:
-            raise
-        if any(getattr(standing, field) != getattr(entry, field) for field in SAME_CONTENT):
-            raise KeyReused(
-                _("This was already recorded with other content (entry %(number)s).") % {"number": standing.pk}
-            ) from error
-        entry = standing
-    allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
-    return entry
+        return _standing(entry, error), False
+    allocation.granted_seconds, allocation.used_seconds, allocation.held_seconds = moved
+    return entry, True
 
 
-def _move_total(allocation: Allocation, total: LedgerEntry.Total, seconds: int, *, must_be_available: bool) -> None:
-    rows = Allocation.objects.filter(pk=allocation.pk)
-    if must_be_available:
-        rows = rows.filter(granted_seconds__gte=F("used_seconds") + F("held_seconds") - seconds)
+def _write(entry: LedgerEntry, *, is_fact: bool) -> tuple[int, int, int] | None:
+    """Move the total and insert the entry; the totals afterwards, or None when the decision must not be.
+
+    On PostgreSQL one statement does both, so that a row that many want is locked as shortly as can be.
+    """
+    values = [_plain(getattr(entry, column)) for column in ENTRY_COLUMNS]
     # granted rises with what becomes available; used and held rise with what no longer is
-    moved = seconds if total == Total.GRANTED else -seconds
-    field = f"{total.value}_seconds"
-    if not rows.update(**{field: F(field) + moved}):
-        allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
-        raise NotEnough(
-            _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")
-            % {
-                "left": hours_text(allocation.available_seconds),
-                "reference": allocation.reference,
-                "asked": hours_text(-seconds),
-            }
+    moved = entry.seconds if entry.total == Total.GRANTED else -entry.seconds
+    may_be = "true"
+    if not is_fact:
+        may_be = "state IN ('open', 'suspended')"
+        if entry.seconds < 0:
+            may_be += f" AND granted_seconds - used_seconds - held_seconds >= {-entry.seconds:d}"
+    update = f"""
+        UPDATE allocations_allocation SET {Total(entry.total).value}_seconds = {Total(entry.total).value}_seconds + %s
+        WHERE id = %s AND {may_be} RETURNING {", ".join(TOTALS)}
+    """  # noqa: S608  names and numbers of our own
+    columns, marks = ", ".join(ENTRY_COLUMNS), ", ".join(CASTS)
+    if staging.is_postgres():
+        found = staging.rows(
+            f"""
+            WITH moved AS ({update}),
+            posted AS (INSERT INTO allocations_ledgerentry ({columns}) SELECT {marks} FROM moved RETURNING id)
+            SELECT posted.id, moved.* FROM posted, moved
+            """,  # noqa: S608
+            [moved, entry.allocation_id, *values],
         )
+        if not found:
+            return None
+        entry.pk, *totals = found[0]
+    else:
+        found = staging.rows(update, [moved, entry.allocation_id])
+        if not found:
+            return None
+        totals = list(found[0])
+        insert = f"INSERT INTO allocations_ledgerentry ({columns}) VALUES ({marks}) RETURNING id"  # noqa: S608
+        ((entry.pk,),) = staging.rows(insert, values)
+    entry._state.adding = False
+    entry._state.db = connection.alias
+    granted, used, held = totals
+    return granted, used, held
+
+
+def _plain(value: Any) -> Any:
+    """A choice as its text; the database driver would write an enumeration's name."""
+    return str(value) if isinstance(value, str) else value
+
+
+def _refusal(allocation: Allocation, seconds: int) -> LedgerError:
+    """Why a decision changed no row, as a sentence."""
+    allocation.refresh_from_db(fields=[*TOTALS, "state"])
+    if allocation.state not in TAKES_DECISIONS:
+        return PeriodClosed(
+            _("%(reference)s is closed; its books change only by what is still learnt of its usage.")
+            % {"reference": allocation.reference}
+        )
+    return NotEnough(
+        _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")
+        % {
+            "left": hours_text(allocation.available_seconds),
+            "reference": allocation.reference,
+            "asked": hours_text(-seconds),
+        }
+    )
+
+
+def _standing(entry: LedgerEntry, error: IntegrityError) -> LedgerEntry:
+    """The entry that has this key already and says the same; else the error as a sentence."""
+    if "two_people_stand_behind_an_entry" in str(error):
+        raise TwoPeopleNeeded(
+            _("Giving or taking GPU-hours needs two people: one who asks and another who approves.")
+        ) from error
+    standing = LedgerEntry.objects.filter(key=entry.key).first()
+    if standing is None:
+        raise error
+    if any(getattr(standing, field) != getattr(entry, field) for field in SAME_CONTENT):
+        raise KeyReused(
+            _("This was already recorded with other content (entry %(number)s).") % {"number": standing.pk}
+        ) from error
+    entry.allocation.refresh_from_db(fields=TOTALS)
+    return standing
 
 
 def post_usage(*, source_reference: str, at: datetime) -> int:

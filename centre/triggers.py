@@ -128,7 +128,8 @@ def refused(
 
 
 # Acts that give or take hours. What usage charges and corrects is a fact, not an act. Opening balances brought in by
-# `manage.py onboard` are the one exemption; the auditor finds them by their source.
+# `manage.py onboard` are the one exemption; the auditor finds them by their source. What is done by a rule carries the
+# names of the two people who made the rule.
 NEEDS_TWO_PEOPLE = """
     (NEW.kind IN ('grant', 'top_up', 'transfer', 'forfeit', 'correction', 'reversal')
         OR (NEW.kind = 'refund' AND NEW.source_kind <> 'usage'))
@@ -166,6 +167,25 @@ RULES: tuple[Rule, ...] = (
     append_only("allocations", "allocations_ledgerentry"),
     append_only("allocations", "allocations_runcharge"),
     append_only("allocations", "allocations_runobservation"),
+    append_only("allocations", "allocations_runrefund"),
+    append_only("allocations", "allocations_requestedrun"),
+    append_only("allocations", "allocations_periodend"),
+    refused(
+        "allocations",
+        "allocations_periodendrule",
+        "an_approved_period_end_rule_stands",
+        when="OLD.approved_at IS NOT NULL",
+        message="a rule is superseded by a later one, never edited",
+        events=("UPDATE", "DELETE"),
+    ),
+    refused(
+        "allocations",
+        "allocations_takebackrule",
+        "an_approved_take_back_rule_stands",
+        when="OLD.approved_at IS NOT NULL",
+        message="a rule is superseded by a later one, never edited",
+        events=("UPDATE", "DELETE"),
+    ),
     no_overlap(
         "allocations",
         "allocations_allocation",

@@ -12,7 +12,7 @@ An entry's `seconds` are signed by their effect on what is available: a grant is
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Self
 
@@ -165,6 +165,16 @@ class Allocation(models.Model):
         return max(0, (self.end_on - max(on, self.start_on)).days + 1)
 
 
+class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
+    def as_of(self, instant: datetime) -> Self:
+        """What was on record at an instant."""
+        return self.filter(recorded_at__lte=instant)
+
+    def unresolved_holds(self) -> Self:
+        """Holds that were neither used nor let go."""
+        return self.filter(kind=LedgerEntry.Kind.HOLD, reversed_by__isnull=True)
+
+
 class LedgerEntry(models.Model):
     """One immutable movement on an allocation."""
 
@@ -216,8 +226,19 @@ class LedgerEntry(models.Model):
     source_kind = models.CharField(_("source"), max_length=20)
     source_reference = models.CharField(_("source reference"), max_length=120, blank=True)
     reverses = models.OneToOneField(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="reversed_by", verbose_name=_("reverses")
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reversed_by",
+        verbose_name=_("undoes"),
+        help_text=_("The entry that a reversal takes back, or the hold that a release lets go of; once at most."),
     )
+    lapses_on = models.DateField(
+        _("lapses on"), null=True, blank=True, help_text=_("A hold: from this day it is let go.")
+    )
+
+    objects = LedgerEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("ledger entry")
@@ -238,113 +259,12 @@ class LedgerEntry(models.Model):
                 | (Q(kind__in=("correction", "reversal"), total__in=("granted", "used", "held")) & ~Q(seconds=0)),
             ),
             models.CheckConstraint(
-                name="a_reversal_names_the_entry_that_it_reverses",
-                condition=Q(kind="reversal", reverses__isnull=False) | (~Q(kind="reversal") & Q(reverses__isnull=True)),
+                name="a_reversal_or_release_names_the_entry_that_it_undoes",
+                condition=Q(kind__in=("reversal", "release"), reverses__isnull=False)
+                | (~Q(kind__in=("reversal", "release")) & Q(reverses__isnull=True)),
             ),
+            models.CheckConstraint(name="only_a_hold_lapses", condition=Q(kind="hold") | Q(lapses_on__isnull=True)),
         )
 
     def __str__(self) -> str:
         return str(self.get_kind_display())
-
-
-class ChangeRequest(models.Model):
-    """What a team asks of the centre about its GPU time, and the answer."""
-
-    class Kind(models.TextChoices):
-        TOP_UP = "top_up", _("More GPU-hours")
-        EXTENSION = "extension", _("A longer period")
-        TRANSFER = "transfer", _("Move GPU-hours to another allocation")
-        MEMBERS = "members", _("More members")
-        OTHER = "other", _("Something else")
-
-    class State(models.TextChoices):
-        ASKED = "asked", _("Waiting for the centre")
-        APPROVED = "approved", _("Approved")
-        PART_APPROVED = "part_approved", _("Approved in part")
-        DECLINED = "declined", _("Declined")
-        WITHDRAWN = "withdrawn", _("Withdrawn")
-
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests", verbose_name=_("project"))
-    allocation = models.ForeignKey(
-        Allocation,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="requests",
-        verbose_name=_("allocation"),
-    )
-    to_allocation = models.ForeignKey(
-        Allocation, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("to allocation")
-    )
-    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
-    state = models.CharField(_("state"), max_length=14, choices=State.choices, default=State.ASKED)
-    asked_seconds = models.BigIntegerField(_("asked for (GPU-seconds)"), null=True, blank=True)
-    approved_seconds = models.BigIntegerField(_("approved (GPU-seconds)"), null=True, blank=True)
-    asked_until_on = models.DateField(_("asked until"), null=True, blank=True)
-    approved_until_on = models.DateField(_("approved until"), null=True, blank=True)
-    reason = models.TextField(_("reason"))
-    answer = models.TextField(_("answer"), blank=True)
-    asked_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", verbose_name=_("asked for by"))
-    asked_at = models.DateTimeField(_("asked at"))
-    answered_by = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("answered by")
-    )
-    answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("request")
-        verbose_name_plural = _("requests")
-        ordering = ("-asked_at",)
-        indexes = (models.Index(fields=("state", "asked_at"), name="request_by_state"),)
-        constraints = (
-            models.CheckConstraint(
-                name="request_state_is_known",
-                condition=Q(state__in=("asked", "approved", "part_approved", "declined", "withdrawn")),
-            ),
-            models.CheckConstraint(
-                name="request_kind_is_known",
-                condition=Q(kind__in=("top_up", "extension", "transfer", "members", "other")),
-            ),
-            models.CheckConstraint(
-                name="request_is_answered_by_a_second_person",
-                condition=Q(answered_by__isnull=True) | Q(state="withdrawn") | ~Q(answered_by=F("asked_by")),
-            ),
-            models.CheckConstraint(
-                name="request_asks_for_a_positive_amount",
-                condition=Q(asked_seconds__isnull=True) | Q(asked_seconds__gt=0),
-            ),
-        )
-
-    def __str__(self) -> str:
-        return str(self.get_kind_display())
-
-
-class Notice(models.Model):
-    """A letter about an allocation that was owed to a person once: which threshold, when it was sent."""
-
-    class Kind(models.TextChoices):
-        USED_SHARE = "used_share", _("share of the GPU-hours used")
-        DAYS_LEFT = "days_left", _("days left in the period")
-
-    allocation = models.ForeignKey(
-        Allocation, on_delete=models.PROTECT, related_name="notices", verbose_name=_("allocation")
-    )
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", verbose_name=_("person"))
-    kind = models.CharField(_("about"), max_length=12, choices=Kind.choices)
-    threshold = models.PositiveIntegerField(_("threshold"), help_text=_("Per cent used, or days left."))
-    due_at = models.DateTimeField(_("due at"))
-    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("notice")
-        verbose_name_plural = _("notices")
-        ordering = ("-due_at",)
-        constraints = (
-            models.UniqueConstraint(
-                fields=("allocation", "user", "kind", "threshold"), name="a_notice_is_sent_to_a_person_once"
-            ),
-            models.CheckConstraint(name="notice_kind_is_known", condition=Q(kind__in=("used_share", "days_left"))),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.threshold}"

@@ -251,6 +251,36 @@ class RunCharge(models.Model):
         return f"{self.day}: {self.seconds}"
 
 
+class RunRefund(models.Model):
+    """What a run was given back, per accounting day and allocation: the evidence behind a refund, shaped as a charge.
+
+    Negative where a refund itself was taken back, because the run turned out to have cost less than was refunded.
+    """
+
+    run = models.ForeignKey(JobRun, on_delete=models.PROTECT, related_name="refunds", verbose_name=_("job run"))
+    allocation = models.ForeignKey(
+        Allocation, on_delete=models.PROTECT, related_name="run_refunds", verbose_name=_("allocation")
+    )
+    day = models.DateField(_("accounting day"))
+    seconds = models.BigIntegerField(_("GPU-seconds"))
+    entry = models.ForeignKey(
+        LedgerEntry, on_delete=models.PROTECT, related_name="run_refunds", verbose_name=_("entry")
+    )
+    recorded_at = models.DateTimeField(_("recorded at"))
+
+    class Meta:
+        verbose_name = _("refund of a run")
+        verbose_name_plural = _("refunds of runs")
+        ordering = ("id",)
+        constraints = (
+            models.CheckConstraint(name="run_refund_moves_something", condition=~Q(seconds=0)),
+            models.UniqueConstraint(fields=("entry", "run", "day"), name="an_entry_refunds_a_day_of_a_run_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.seconds}"
+
+
 class DailyUsageQuerySet(models.QuerySet["DailyUsage"]):
     def per_pool_and_day(self, *, first_on: date, last_on: date) -> dict[int, dict[date, int]]:
         """GPU-seconds charged per pool and accounting day, both days included; days without usage are left out."""

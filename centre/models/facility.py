@@ -49,6 +49,11 @@ class Centre(TrilingualName):
         default=0,
         help_text=_("Giving or taking more GPU time than this needs a second person. 0: always."),
     )
+    requests_lapse_after_days = models.PositiveIntegerField(
+        _("requests lapse after (days)"),
+        default=30,
+        help_text=_("A transfer that nobody answers lets its GPU-hours go after so many days."),
+    )
     is_demo = models.BooleanField(_("shows invented data"), default=False, editable=False)
 
     class Meta:

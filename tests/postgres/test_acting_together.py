@@ -55,7 +55,7 @@ def officer() -> User:
     return make.staff(StaffRole.ALLOCATION_OFFICER)
 
 
-def hold(allocation: Allocation, key: str) -> LedgerEntry:
+def hold(allocation: Allocation, key: str) -> tuple[LedgerEntry, bool]:
     return post(
         allocation=Allocation.objects.get(pk=allocation.pk),
         kind=LedgerEntry.Kind.HOLD,

@@ -1,0 +1,78 @@
+"""The letters about GPU time that people are owed, and which of them a person does not want."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from allocations.models.allocation import Allocation
+from centre.models import User
+
+
+class Notice(models.Model):
+    """A letter about an allocation that was owed to a person once: which threshold, when it was sent."""
+
+    class Kind(models.TextChoices):
+        USED_SHARE = "used_share", _("share of the GPU-hours used")
+        DAYS_LEFT = "days_left", _("days left in the period")
+        TAKE_BACK_WARNED = "take_back_warned", _("unused GPU-hours will be taken back")
+        TAKEN_BACK = "taken_back", _("unused GPU-hours were taken back")
+
+    CAN_BE_DECLINED = (Kind.USED_SHARE, Kind.DAYS_LEFT)
+    """What a person may ask not to be told; the rest concerns what is taken from their project."""
+
+    allocation = models.ForeignKey(
+        Allocation, on_delete=models.PROTECT, related_name="notices", verbose_name=_("allocation")
+    )
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", verbose_name=_("person"))
+    kind = models.CharField(_("about"), max_length=20, choices=Kind.choices)
+    threshold = models.PositiveIntegerField(_("threshold"), default=0, help_text=_("Per cent used, or days left."))
+    due_at = models.DateTimeField(_("due at"))
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    cleared_at = models.DateTimeField(
+        _("over since"),
+        null=True,
+        blank=True,
+        help_text=_("It no longer holds, after a top-up for example; when it holds again, it is told again."),
+    )
+
+    class Meta:
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
+        ordering = ("-due_at",)
+        indexes = (models.Index(fields=("user",), condition=Q(sent_at__isnull=True), name="notice_unsent"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("allocation", "user", "kind", "threshold"),
+                condition=Q(cleared_at__isnull=True),
+                name="a_notice_is_sent_to_a_person_once",
+            ),
+            models.CheckConstraint(
+                name="notice_kind_is_known",
+                condition=Q(kind__in=("used_share", "days_left", "take_back_warned", "taken_back")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.threshold}"
+
+
+class NoticeOptOut(models.Model):
+    """A kind of letter that a person asked not to get."""
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", verbose_name=_("person"))
+    kind = models.CharField(_("about"), max_length=20, choices=Notice.Kind.choices)
+    since = models.DateTimeField(_("since"))
+
+    class Meta:
+        verbose_name = _("letter not wanted")
+        verbose_name_plural = _("letters not wanted")
+        ordering = ("user", "kind")
+        constraints = (
+            models.UniqueConstraint(fields=("user", "kind"), name="a_letter_is_declined_once"),
+            models.CheckConstraint(
+                name="what_is_taken_is_always_told", condition=Q(kind__in=("used_share", "days_left"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return str(self.get_kind_display())
