@@ -34,9 +34,13 @@ class ProjectRole(models.TextChoices):
 TENANTS = "centre.tenant centre.representative centre.project centre.membership centre.clusteruser centre.user"
 MACHINES = "centre.centre centre.site centre.cluster centre.gpupool centre.poolmapping centre.capacity centre.outage"
 MONEY = "centre.listprice subsidies.scheme subsidies.fundentry"
-BOOKS = "allocations.allocation allocations.ledgerentry allocations.changerequest allocations.notice"
+BOOKS = (
+    "allocations.allocation allocations.ledgerentry allocations.changerequest allocations.notice "
+    "allocations.periodendrule allocations.periodend allocations.takebackrule allocations.takebackwarning "
+    "allocations.takebackexemption"
+)
 USAGE = (
-    "allocations.usageimport allocations.jobrun allocations.runobservation allocations.runcharge "
+    "allocations.usageimport allocations.jobrun allocations.runobservation allocations.runcharge allocations.runrefund "
     "allocations.dailyusage allocations.quarantinedrecord"
 )
 CASES = (
