@@ -10,7 +10,7 @@ from datetime import date, datetime
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from allocations.models import Allocation, LedgerEntry
+from allocations.models import Allocation, LedgerEntry, RunRefund
 from allocations.posting import TOTALS, LedgerError, post
 from centre import audit
 from centre.amounts import hours_text
@@ -216,8 +216,7 @@ def reverse(
     refuse_irreversible(entry)
     legs = legs_of(entry)
     rows = locked([leg.allocation for leg in legs])
-    if LedgerEntry.objects.filter(reverses__in=legs).exists():
-        raise AlreadyReversed(_("Entry %(number)s was reversed before.") % {"number": entry.pk})
+    refuse_reversed(entry)
     reversals = []
     for leg in legs:
         reversal, _is_new = post(
@@ -234,6 +233,8 @@ def reverse(
             source_reference=str(leg.pk),
             reverses=leg,
         )
+        if leg.kind == Kind.REFUND:
+            undo_run_refunds(leg, reversal)
         record_movement("reverse", reversal, reverses=leg.pk)
         reversals.append(reversal)
     refresh(*(leg.allocation for leg in legs))
@@ -266,10 +267,34 @@ def refuse_irreversible(entry: LedgerEntry) -> None:
         raise NotReversible(_("A hold is released, not reversed."))
     if entry.kind == Kind.REVERSAL:
         raise NotReversible(_("A reversal stands; give or take the hours anew."))
-    if entry.kind == Kind.REFUND:
-        raise NotReversible(_("A refund stands for its job runs; it is corrected when their usage is."))
-    if entry.source_kind in {"period_end", "late_usage"}:
-        raise NotReversible(_("What was done at the end of a period follows from its usage and rule."))
+    if entry.kind == Kind.CORRECTION or entry.source_kind == "period_end":
+        raise NotReversible(_("This follows from the usage and a rule; it changes when they do."))
+
+
+def refuse_reversed(entry: LedgerEntry) -> None:
+    """AlreadyReversed, also when the other half of a transfer was."""
+    if LedgerEntry.objects.filter(reverses__in=legs_of(entry)).exists():
+        raise AlreadyReversed(_("Entry %(number)s was reversed before.") % {"number": entry.pk})
+
+
+def undo_run_refunds(refund: LedgerEntry, reversal: LedgerEntry) -> None:
+    """The job runs of a reversed refund are refundable anew: the evidence of both is kept, run by run."""
+    if LedgerEntry.objects.filter(source_kind="refund_follows", source_reference=str(refund.pk)).exists():
+        raise NotReversible(_("The usage behind this refund was corrected since; what is left of it stands."))
+    RunRefund.objects.bulk_create(
+        [
+            RunRefund(
+                run_id=run,
+                allocation_id=refund.allocation_id,
+                day=day,
+                seconds=-seconds,
+                entry=reversal,
+                recorded_at=reversal.recorded_at,
+            )
+            for run, day, seconds in refund.run_refunds.values_list("run", "day", "seconds")
+        ],
+        batch_size=1_000,
+    )
 
 
 def record_movement(act: str, entry: LedgerEntry, **more: object) -> None:

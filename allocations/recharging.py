@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from allocations import staging
+from allocations import refunds, staging
 from allocations.charging import billable_span, gpu_parts, split_by_day
 from allocations.models import Allocation
 from allocations.posting import post_usage
@@ -134,7 +134,9 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
             WHERE now.run_id = allocations_jobrun.id AND allocations_jobrun.unmatched_seconds <> now.seconds
             """
         )
-        return post_usage(source_reference=source_reference, at=at)
+        posted = post_usage(source_reference=source_reference, at=at)
+        refunds.follow_usage(at=at)
+        return posted
 
 
 def recharge_account(

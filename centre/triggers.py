@@ -128,12 +128,17 @@ def refused(
 
 
 # Acts that give or take hours. What usage charges and corrects is a fact, not an act. Opening balances brought in by
-# `manage.py onboard` are the one exemption; the auditor finds them by their source. What is done by a rule carries the
-# names of the two people who made the rule.
+# `manage.py onboard` are exempted; the auditor finds them by their source. What is done by a rule carries the names of
+# the two people who made the rule. That a refund follows the usage of its runs is a fact again, up to what it gave.
 NEEDS_TWO_PEOPLE = """
     (NEW.kind IN ('grant', 'top_up', 'transfer', 'forfeit', 'correction', 'reversal')
         OR (NEW.kind = 'refund' AND NEW.source_kind <> 'usage'))
     AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard')
+    AND NOT (NEW.kind = 'correction' AND NEW.source_kind = 'refund_follows' AND EXISTS (
+        SELECT 1 FROM allocations_ledgerentry refund
+        WHERE refund.id = CASE WHEN NEW.source_kind = 'refund_follows' THEN CAST(NEW.source_reference AS bigint) END
+            AND refund.kind = 'refund' AND refund.allocation_id = NEW.allocation_id
+            AND refund.seconds >= ABS(NEW.seconds)))
     AND ABS(NEW.seconds) > COALESCE((SELECT two_person_above_seconds FROM centre_centre WHERE id = 1), 0)
     AND (NEW.asked_by_id IS NULL OR NEW.approved_by_id IS NULL OR NEW.asked_by_id = NEW.approved_by_id)
 """

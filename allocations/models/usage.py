@@ -120,6 +120,24 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def unfinished(self) -> Self:
         return self.filter(finished=False)
 
+    def refundable(self, allocation: Any, *, first_on: date | None = None, last_on: date | None = None) -> Self:
+        """Finished runs that were charged to an allocation and are not refunded whole, the latest first.
+
+        Adds `refundable_seconds`: what is charged less what was refunded (GPU-seconds). With days (both included) only
+        runs that were charged on one of them.
+        """
+        charges = RunCharge.objects.filter(allocation=allocation)
+        on_days = charges.filter(**({"day__gte": first_on} if first_on else {}))
+        on_days = on_days.filter(**({"day__lte": last_on} if last_on else {}))
+
+        def sum_of(rows: models.QuerySet[Any]) -> Coalesce:
+            of_run = rows.filter(run=OuterRef("pk")).order_by().values("run")
+            return Coalesce(Subquery(of_run.annotate(sum=Sum("seconds")).values("sum")), 0)
+
+        left = sum_of(charges) - sum_of(RunRefund.objects.filter(allocation=allocation))
+        found = self.filter(pk__in=on_days.values("run"), finished=True).annotate(refundable_seconds=left)
+        return found.filter(refundable_seconds__gt=0).order_by("-start_at", "-id")
+
     def with_member_names(self) -> Self:
         """Adds `member_name`: whose user name on the cluster it is; None when nobody has said."""
         known = ClusterUser.objects.filter(cluster=OuterRef("cluster"), name=OuterRef("user_name"))
@@ -166,6 +184,7 @@ class JobRun(RunContent):
     )
 
     member_name: str | None  # added by with_member_names()
+    refundable_seconds: int  # added by refundable()
 
     objects = JobRunQuerySet.as_manager()
 

@@ -1,0 +1,151 @@
+"""What each kind of request does to the ledger once it is allowed, and what makes it impossible from the start."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from django.utils.translation import gettext as _
+
+from allocations import ledger, movements, refunds
+from allocations.models import Allocation, ChangeRequest, LedgerEntry
+from allocations.posting import NotEnough
+from centre.amounts import hours_text
+from centre.models import User
+
+Kind = ChangeRequest.Kind
+Named = TypeVar("Named")
+Act = Callable[[ChangeRequest, Allocation, User | None, datetime], list[LedgerEntry]]
+
+
+def carry_out(request: ChangeRequest, *, approved_by: User | None, at: datetime) -> list[LedgerEntry]:
+    """Post what was asked for, as far as it was approved; returns the entries.
+
+    `approved_by` is None for an act within the centre's threshold. Raises what the ledger refuses.
+    """
+    return ACTS[Kind(request.kind)](request, named(request.allocation), approved_by, at)
+
+
+def named(what: Named | None) -> Named:
+    """What a request of this kind names; the database sees to it that it does."""
+    if what is None:
+        raise ValueError("The request does not name what its kind is about.")
+    return what
+
+
+def _give(request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime) -> list[LedgerEntry]:
+    is_first = request.kind == Kind.OPENING
+    return [
+        ledger.top_up(
+            allocation=allocation,
+            seconds=request.approved_seconds or 0,
+            kind=LedgerEntry.Kind.GRANT if is_first else LedgerEntry.Kind.TOP_UP,
+            effective_on=allocation.start_on if is_first else None,
+            by=request.asked_by,
+            approved_by=approved_by,
+            at=at,
+            key=f"request-{request.pk}",
+            reason=request.reason[:500],
+            source_kind="request",
+            source_reference=str(request.pk),
+        )
+    ]
+
+
+def _transfer(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    legs = movements.transfer(
+        source=allocation,
+        target=named(request.to_allocation),
+        seconds=request.approved_seconds or 0,
+        by=request.asked_by,
+        approved_by=approved_by,
+        at=at,
+        key=f"request-{request.pk}",
+        reason=request.reason[:500],
+        source_kind="request",
+        source_reference=str(request.pk),
+    )
+    return list(legs)
+
+
+def _take_back(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    return [
+        movements.take_back(
+            allocation=allocation,
+            seconds=request.approved_seconds or 0,
+            by=request.asked_by,
+            approved_by=approved_by,
+            at=at,
+            key=f"request-{request.pk}",
+            reason=request.reason[:500],
+            source_kind="request",
+            source_reference=str(request.pk),
+        )
+    ]
+
+
+def _refund(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    return [
+        refunds.refund(
+            allocation=allocation,
+            runs=dict(request.runs.values_list("run", "seconds")),
+            by=request.asked_by,
+            approved_by=approved_by,
+            at=at,
+            key=f"request-{request.pk}",
+            reason=request.reason[:500],
+            source_kind="request",
+            source_reference=str(request.pk),
+        )
+    ]
+
+
+def _reverse(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    return movements.reverse(
+        entry=named(request.entry), by=request.asked_by, approved_by=approved_by, at=at, reason=request.reason[:500]
+    )
+
+
+ACTS: Mapping[Kind, Act] = {
+    Kind.OPENING: _give,
+    Kind.TOP_UP: _give,
+    Kind.TRANSFER: _transfer,
+    Kind.TAKE_BACK: _take_back,
+    Kind.REFUND: _refund,
+    Kind.REVERSAL: _reverse,
+}
+
+
+def refuse_impossible(request: ChangeRequest, *, runs: Mapping[int, int], wanted: int) -> None:
+    """Refuse at once what could not be carried out as things stand, with the ledger's own sentences.
+
+    `runs` are the GPU-seconds that can be refunded by job run, `wanted` how many runs were chosen.
+    """
+    allocation = named(request.allocation)
+    if request.kind == Kind.TRANSFER and request.to_allocation is not None:
+        movements.refuse_other_pool(allocation, request.to_allocation)
+    if request.kind == Kind.REVERSAL and request.entry is not None:
+        movements.refuse_irreversible(request.entry)
+        movements.refuse_reversed(request.entry)
+    if request.kind == Kind.REFUND and (not runs or len(runs) != wanted):
+        raise refunds.NothingToRefund(
+            _("Choose job runs that are finished, were charged to this allocation and are not refunded yet.")
+        )
+    if request.kind in {Kind.TAKE_BACK, Kind.TRANSFER}:
+        allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
+        if (request.asked_seconds or 0) > allocation.available_seconds:
+            raise NotEnough(
+                _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")
+                % {
+                    "left": hours_text(allocation.available_seconds),
+                    "reference": allocation.reference,
+                    "asked": hours_text(request.asked_seconds or 0),
+                }
+            )

@@ -1,0 +1,81 @@
+"""Why a request about GPU time cannot be made or answered, each reason with a sentence for a screen."""
+
+from collections.abc import Iterable
+
+from django.utils.translation import gettext as _
+
+from allocations.models import Allocation, ChangeRequest
+from allocations.posting import TAKES_DECISIONS, PeriodClosed
+from centre.models import Membership, Representative, User
+
+
+class RequestError(Exception):
+    """Why a request could not be made or answered, as a sentence for a screen."""
+
+
+class NothingAsked(RequestError):
+    """The amount is not a positive number of GPU-seconds, or more is to be given than was asked for."""
+
+
+class NoReason(RequestError):
+    """Every act says why."""
+
+
+class AlreadyAnswered(RequestError):
+    """The request does not wait any more."""
+
+
+class OwnRequest(RequestError):
+    """Nobody answers what they asked for themselves."""
+
+
+class BenefitsFromIt(RequestError):
+    """Nobody approves hours for a project that they belong to."""
+
+
+class NotTheAsker(RequestError):
+    """Only the person who asked can withdraw a request."""
+
+
+class NoSuchAnswer(RequestError):
+    """Requests of this kind are not answered by moving hours."""
+
+
+def refuse_own(request: ChangeRequest, by: User) -> None:
+    if request.asked_by_id == by.pk:
+        raise OwnRequest(_("You asked for this yourself. Another officer has to answer it."))
+
+
+def refuse_beneficiary(request: ChangeRequest, by: User) -> None:
+    if belongs_to_it(request, by):
+        raise BenefitsFromIt(_("You belong to this project. An officer who does not has to answer it."))
+
+
+def belongs_to_it(request: ChangeRequest, user: User) -> bool:
+    """Whether the person is of a team, or signs for a tenant, that the request is about."""
+    projects = {request.project_id}
+    if request.to_allocation is not None:
+        projects.add(request.to_allocation.project_id)
+    return (
+        Membership.objects.current().filter(project__in=projects, user=user).exists()
+        or Representative.objects.filter(tenant__projects__in=projects, user=user, ended_at=None).exists()
+    )
+
+
+def refuse_unsaid(request: ChangeRequest) -> None:
+    if (request.asked_seconds or 0) <= 0 and request.kind != ChangeRequest.Kind.REFUND:
+        raise NothingAsked(_("Ask for more than 0 GPU-hours."))
+    if not request.reason.strip():
+        raise NoReason(_("Say why; the other officer, and later the auditor, read it."))
+    allocations: Iterable[Allocation | None] = (request.allocation, request.to_allocation)
+    for allocation in allocations:
+        if allocation is not None:
+            refuse_if_over(allocation)
+
+
+def refuse_if_over(allocation: Allocation) -> None:
+    if allocation.state not in TAKES_DECISIONS:
+        raise PeriodClosed(
+            _("The allocation %(reference)s is closed; it takes no more GPU-hours.")
+            % {"reference": allocation.reference}
+        )
