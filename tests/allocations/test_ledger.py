@@ -71,7 +71,7 @@ def more(allocation: Allocation, seconds: int, key: str, by: User | None, approv
         at=AT,
         key=key,
         reason="more",
-        source_kind="request",
+        source_kind="test",
     )
 
 
