@@ -178,7 +178,9 @@ def release(*, held: LedgerEntry, by: User | None, at: datetime, reason: str) ->
     if held.kind != Kind.HOLD:
         raise NotReversible(_("Entry %(number)s is not a hold.") % {"number": held.pk})
     row = locked([held.allocation])[held.allocation_id]
-    entry, is_new = post(
+    if LedgerEntry.objects.filter(reverses=held).exists():
+        raise AlreadyResolved(_("This hold was released before."))
+    entry, _is_new = post(
         allocation=row,
         kind=Kind.RELEASE,
         seconds=-held.seconds,
@@ -192,8 +194,6 @@ def release(*, held: LedgerEntry, by: User | None, at: datetime, reason: str) ->
         reverses=held,
         follows_from_usage=True,  # letting go is never refused, whatever became of the allocation
     )
-    if not is_new:
-        raise AlreadyResolved(_("This hold was released before."))
     record_movement("release", entry)
     refresh(held.allocation)
     return entry

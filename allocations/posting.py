@@ -111,10 +111,18 @@ def post(
     try:
         with transaction.atomic():
             moved = _write(entry, is_fact=is_fact)
-            if moved is None:
-                raise _refusal(allocation, seconds)
     except IntegrityError as error:
-        return _standing(entry, error), False
+        if "two_people_stand_behind_an_entry" in str(error):
+            raise TwoPeopleNeeded(
+                _("Giving or taking GPU-hours needs two people: one who asks and another who approves.")
+            ) from error
+        if standing := _standing(entry):
+            return standing, False
+        raise
+    if moved is None:
+        if standing := _standing(entry):
+            return standing, False  # sent twice, and by now there is less left
+        raise _refusal(allocation, seconds)
     allocation.granted_seconds, allocation.used_seconds, allocation.held_seconds = moved
     return entry, True
 
@@ -185,19 +193,13 @@ def _refusal(allocation: Allocation, seconds: int) -> LedgerError:
     )
 
 
-def _standing(entry: LedgerEntry, error: IntegrityError) -> LedgerEntry:
-    """The entry that has this key already and says the same; else the error as a sentence."""
-    if "two_people_stand_behind_an_entry" in str(error):
-        raise TwoPeopleNeeded(
-            _("Giving or taking GPU-hours needs two people: one who asks and another who approves.")
-        ) from error
+def _standing(entry: LedgerEntry) -> LedgerEntry | None:
+    """The entry that has this key already and says the same; KeyReused when it says something else."""
     standing = LedgerEntry.objects.filter(key=entry.key).first()
     if standing is None:
-        raise error
+        return None
     if any(getattr(standing, field) != getattr(entry, field) for field in SAME_CONTENT):
-        raise KeyReused(
-            _("This was already recorded with other content (entry %(number)s).") % {"number": standing.pk}
-        ) from error
+        raise KeyReused(_("This was already recorded with other content (entry %(number)s).") % {"number": standing.pk})
     entry.allocation.refresh_from_db(fields=TOTALS)
     return standing
 
@@ -206,7 +208,7 @@ def post_usage(*, source_reference: str, at: datetime) -> int:
     """Post the temporary table `usage_delta(run_id, allocation_id, day, seconds)`; returns the net GPU-seconds charged.
 
     `seconds` are positive where more is to be charged. Per allocation and day one CHARGE takes the positive differences
-    and one REFUND the negative ones, so that every run charge hangs on an entry of its own sign.
+    and one REFUND the negative ones, so that every run charge hangs on an entry of its own sign. `move_used` ends it.
     """
     staging.analyze("usage_delta")
     staging.lock_allocations("usage_delta")
@@ -252,6 +254,11 @@ def post_usage(*, source_reference: str, at: datetime) -> int:
         WHERE true GROUP BY delta.allocation_id, delta.day, run.user_name
         """
     )
+    return staging.number("SELECT SUM(seconds) FROM usage_delta")
+
+
+def move_used() -> None:
+    """Move the totals by what `post_usage` has posted; the last step, so that rows are locked shortly."""
     staging.execute(
         """
         UPDATE allocations_allocation SET used_seconds = used_seconds + moved.seconds
@@ -259,7 +266,6 @@ def post_usage(*, source_reference: str, at: datetime) -> int:
         WHERE moved.allocation_id = allocations_allocation.id
         """
     )
-    return staging.number("SELECT SUM(seconds) FROM usage_delta")
 
 
 def add_to_daily_usage(differences: str) -> None:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from allocations import refunds, staging
 from allocations.charging import billable_span, gpu_parts, split_by_day
 from allocations.models import Allocation
-from allocations.posting import post_usage
+from allocations.posting import move_used, post_usage
 from allocations.slurm.records import is_waiting
 from centre.models import Cluster, PoolMapping
 
@@ -135,7 +135,10 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
             """
         )
         posted = post_usage(source_reference=source_reference, at=at)
-        refunds.follow_usage(at=at)
+        # A total never passes below zero on its way: what a refund loses comes before the usage, what it gains after.
+        refunds.follow_usage(at=at, gains=False)
+        move_used()
+        refunds.follow_usage(at=at, gains=True)
         return posted
 
 

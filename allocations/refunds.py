@@ -62,6 +62,12 @@ def refund(
         raise NothingToRefund(_("Choose the job runs that are to be refunded."))
     staging.lock_cluster(allocation.pool.cluster_id)  # no import moves these charges meanwhile
     row = locked([allocation])[allocation.pk]
+    by_day = refundable_by_day(row, runs)
+    is_as_seen = {run: sum(days.values()) for run, days in by_day.items()} == dict(runs)
+    if not is_as_seen and not LedgerEntry.objects.filter(key=key).exists():
+        raise RunsChanged(
+            _("What these job runs cost has changed since they were chosen. Decline this and choose them anew.")
+        )
     entry, is_new = post(
         allocation=row,
         kind=Kind.REFUND,
@@ -77,11 +83,6 @@ def refund(
     )
     if not is_new:
         return entry
-    by_day = refundable_by_day(row, runs)
-    if {run: sum(days.values()) for run, days in by_day.items()} != dict(runs):
-        raise RunsChanged(
-            _("What these job runs cost has changed since they were chosen. Decline this and choose them anew.")
-        )
     RunRefund.objects.bulk_create(
         [
             RunRefund(run_id=run, allocation=row, day=day, seconds=part, entry=entry, recorded_at=at)
@@ -95,11 +96,11 @@ def refund(
     return entry
 
 
-def follow_usage(*, at: datetime) -> None:
+def follow_usage(*, at: datetime, gains: bool) -> None:
     """After usage was posted from the temporary table `usage_delta`: refunds of its runs keep to what the runs cost.
 
-    Each refunded day of a run counts up to what is charged now, at most what was decided. The difference is posted as
-    corrections that name the refund, with the people who stood behind it.
+    Each refunded day of a run counts up to what is charged now, at most what was decided. The difference is posted as a
+    correction that names the refund, with the people who stood behind it: the `gains`, or else the losses.
     """
     differences: dict[int, list[tuple[int, date, int]]] = defaultdict(list)
     for entry, run, day, seconds in staging.rows(
@@ -130,7 +131,7 @@ def follow_usage(*, at: datetime) -> None:
          AND charged.day = decided.day
         """
     ):
-        if seconds:
+        if seconds and (seconds > 0) == gains:
             differences[entry].append((run, _as_day(day), int(seconds)))
     if differences:
         refunds = LedgerEntry.objects.filter(pk__in=differences).select_related(
@@ -141,37 +142,31 @@ def follow_usage(*, at: datetime) -> None:
 
 
 def _correct(refunded: LedgerEntry, parts: list[tuple[int, date, int]], *, at: datetime) -> None:
-    """Post the corrections of one refund: what is given again, and what is taken back, each as an entry of its sign."""
-    for sign in (1, -1):
-        of_sign = [(run, day, seconds) for run, day, seconds in parts if seconds * sign > 0]
-        if not of_sign:
-            continue
-        before = LedgerEntry.objects.filter(source_kind="refund_follows", source_reference=str(refunded.pk)).count()
-        entry, _is_new = post(
-            allocation=refunded.allocation,
-            kind=Kind.CORRECTION,
-            total=LedgerEntry.Total.USED,
-            seconds=sum(seconds for _run, _day, seconds in of_sign),
-            effective_on=accounting_day(refunded.allocation, at),
-            key=f"refund-{refunded.pk}-follows-{before + 1}",
-            at=at,
-            asked_by=refunded.asked_by,
-            approved_by=refunded.approved_by,
-            reason=refunded.reason,
-            source_kind="refund_follows",
-            source_reference=str(refunded.pk),
-            follows_from_usage=True,
-        )
-        RunRefund.objects.bulk_create(
-            [
-                RunRefund(
-                    run_id=run, allocation=refunded.allocation, day=day, seconds=part, entry=entry, recorded_at=at
-                )
-                for run, day, part in of_sign
-            ],
-            batch_size=1_000,
-        )
-        record_movement("correct_refund", entry, corrects=refunded.pk)
+    """Post one correction of a refund, with its evidence by run and day."""
+    before = LedgerEntry.objects.filter(source_kind="refund_follows", source_reference=str(refunded.pk)).count()
+    entry, _is_new = post(
+        allocation=refunded.allocation,
+        kind=Kind.CORRECTION,
+        total=LedgerEntry.Total.USED,
+        seconds=sum(seconds for _run, _day, seconds in parts),
+        effective_on=accounting_day(refunded.allocation, at),
+        key=f"refund-{refunded.pk}-follows-{before + 1}",
+        at=at,
+        asked_by=refunded.asked_by,
+        approved_by=refunded.approved_by,
+        reason=refunded.reason,
+        source_kind="refund_follows",
+        source_reference=str(refunded.pk),
+        follows_from_usage=True,
+    )
+    RunRefund.objects.bulk_create(
+        [
+            RunRefund(run_id=run, allocation=refunded.allocation, day=day, seconds=part, entry=entry, recorded_at=at)
+            for run, day, part in parts
+        ],
+        batch_size=1_000,
+    )
+    record_movement("correct_refund", entry, corrects=refunded.pk)
 
 
 def _as_day(day: date | str) -> date:
