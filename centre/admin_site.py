@@ -17,7 +17,12 @@ from centre.http import signed_in
 # The index by the work that people come for. Models that are not named here stand under the name of their app.
 GROUPS: tuple[tuple[str, Any, str], ...] = (
     ("tenants", _("Tenants and teams"), "centre.tenant centre.project centre.membership centre.representative"),
-    ("gpu-time", _("GPU time"), "allocations.allocation allocations.changerequest allocations.ledgerentry"),
+    (
+        "gpu-time",
+        _("GPU time"),
+        "allocations.allocation allocations.changerequest allocations.ledgerentry "
+        "allocations.periodendrule allocations.takebackrule",
+    ),
     (
         "usage",
         _("Usage"),
