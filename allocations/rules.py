@@ -15,7 +15,7 @@ from allocations.models.rules import PoolRule, RuleQuerySet
 from centre import audit
 from centre.models import GpuPool, User
 
-Rule = TypeVar("Rule", PeriodEndRule, TakeBackRule)
+Rule = TypeVar("Rule", bound=PoolRule)
 BEHIND_IT = frozenset(
     {"id", "reason", "asked_by", "asked_at", "approved_by", "approved_at", "refused_by", "refused_at", "answer"}
 )

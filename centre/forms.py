@@ -1,4 +1,4 @@
-"""Fields in which people write GPU-hours and dollars; what they give is whole GPU-seconds and whole cents."""
+"""Fields in which people write GPU-hours, dollars and shares; what they give is whole seconds, cents, basis points."""
 
 from decimal import Decimal
 from typing import Any
@@ -36,4 +36,19 @@ class DollarsField(forms.DecimalField):
 
     def prepare_value(self, value: Any) -> Any:
         """What is shown for a stored number of cents; what somebody typed stays as it is."""
+        return Decimal(value) / 100 if isinstance(value, int) else value
+
+
+class PercentField(forms.DecimalField):
+    """A share in per cent with at most two decimals, from 0 to 100, as whole basis points: 12.5 is 1,250."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=100, max_digits=5, decimal_places=2, **options)
+
+    def clean(self, value: Any) -> Any:
+        share: Decimal | None = super().clean(value)
+        return None if share is None else int(share * 100)
+
+    def prepare_value(self, value: Any) -> Any:
+        """What is shown for stored basis points; what somebody typed stays as it is."""
         return Decimal(value) / 100 if isinstance(value, int) else value
