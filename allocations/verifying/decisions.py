@@ -38,6 +38,8 @@ def wrong_undoings(part: Part) -> Iterator[str]:
             yield f"Entry {entry.pk}: a {entry.kind} does not undo entry {undone.pk}, a {undone.kind}."
         elif (undone.allocation_id, undone.total, undone.seconds) != (entry.allocation_id, entry.total, -entry.seconds):
             yield f"Entry {entry.pk}: it is not minus entry {undone.pk}, which it undoes, on the same allocation."
+        elif entry.source_reference != str(undone.pk):
+            yield f"Entry {entry.pk}: it undoes entry {undone.pk}, but its source is {entry.source_reference}."
 
 
 def wrong_corrections(part: Part) -> Iterator[str]:

@@ -14,6 +14,8 @@ FOLLOWS = "refund_follows"
 def wrong_refunds() -> Iterator[str]:
     yield from wrong_entries_of_refunds()
     yield from wrong_run_refunds()
+    yield from wrong_days_of_reversed_refunds()
+    yield from wrong_days_of_corrections()
     yield from wrong_days_of_runs()
 
 
@@ -42,6 +44,40 @@ def wrong_run_refunds() -> Iterator[str]:
     )
     for pk, entry in astray.order_by("pk").values_list("pk", "entry").iterator():
         yield f"Refund of a run {pk}: entry {entry} is of another allocation, sign or kind."
+
+
+def wrong_days_of_reversed_refunds() -> Iterator[str]:
+    """The reversal of a refund takes every day of every run back, no other and no more."""
+    found = rows(
+        """
+        SELECT reversal_id, run_id, day, SUM(seconds) FROM (
+            SELECT entry.id AS reversal_id, of_run.run_id, of_run.day, of_run.seconds
+            FROM allocations_ledgerentry AS entry JOIN allocations_ledgerentry AS refund
+              ON refund.id = entry.reverses_id AND refund.kind = 'refund'
+            JOIN allocations_runrefund AS of_run ON of_run.entry_id IN (entry.id, refund.id)
+            WHERE entry.kind = 'reversal'
+        ) AS told GROUP BY reversal_id, run_id, day HAVING SUM(seconds) <> 0 ORDER BY reversal_id, run_id, day
+        """
+    )
+    for entry, run, day, seconds in found:
+        yield f"Entry {entry}: it reverses a refund, yet {seconds} GPU-seconds of run #{run} on {day} are left of both."
+
+
+def wrong_days_of_corrections() -> Iterator[str]:
+    """A correction moves days of runs that its refund gave back."""
+    found = rows(
+        """
+        SELECT entry.id, entry.source_reference, moved.run_id, moved.day
+        FROM allocations_ledgerentry AS entry JOIN allocations_runrefund AS moved ON moved.entry_id = entry.id
+        WHERE entry.kind = 'correction' AND NOT EXISTS (
+            SELECT 1 FROM allocations_runrefund AS given
+            WHERE given.run_id = moved.run_id AND given.day = moved.day
+              AND CAST(given.entry_id AS text) = entry.source_reference)
+        ORDER BY entry.id, moved.run_id, moved.day
+        """
+    )
+    for entry, refund, run, day in found:
+        yield f"Entry {entry}: it moves run #{run} on {day}, which refund {refund} did not give back."
 
 
 def wrong_days_of_runs() -> Iterator[str]:
