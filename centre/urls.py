@@ -32,6 +32,7 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("projects/", include("allocations.urls")),
+    path("notices/", include("allocations.notice_urls")),
     path("", include("subsidies.urls")),
     path("reports/", report_pages.reports, name="reports"),
     path("reports/<slug:name>/", report_pages.report, name="report"),

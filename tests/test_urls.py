@@ -49,7 +49,7 @@ PUBLIC = {
     "account_reset_password_from_key",
     "account_reset_password_from_key_done",
 }
-OWN = {"after_sign_in", "projects", "account_change_password", "account_set_password"}
+OWN = {"after_sign_in", "projects", "notices", "account_change_password", "account_set_password"}
 NO_ROW = "no-such-row"
 
 

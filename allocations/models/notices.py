@@ -1,15 +1,51 @@
 """The letters about GPU time that people are owed, and which of them a person does not want."""
 
+from typing import Self
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation
-from centre.models import User
+from centre.models import Membership, Representative, User
+from centre.permissions import ProjectRole
+
+
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    def standing(self) -> Self:
+        """What still holds, told already or not."""
+        return self.filter(cleared_at__isnull=True)
+
+    def to_send(self) -> Self:
+        """What was not told yet, to people who may sign in and are still told of that project's allocations."""
+        team = Membership.objects.current().filter(
+            user=OuterRef("user"), project=OuterRef("allocation__project"), role__in=Notice.TOLD_ROLES
+        )
+        signing = Representative.objects.filter(
+            user=OuterRef("user"), tenant=OuterRef("allocation__project__tenant"), ended_at__isnull=True
+        )
+        is_told = Exists(team) | (Q(kind__in=Notice.ABOUT_TAKING_BACK) & Exists(signing))
+        unsent = self.standing().filter(is_told, sent_at__isnull=True, user__is_active=True)
+        return unsent.exclude(allocation__state=Allocation.State.VOID)
+
+    def named_in_letters(self) -> Self:
+        """What letters said: of the thresholds that one letter settled for an allocation, the most pressing."""
+        beside = Notice.objects.filter(
+            user=OuterRef("user"), allocation=OuterRef("allocation"), kind=OuterRef("kind"), sent_at=OuterRef("sent_at")
+        ).order_by()
+        more_pressing = beside.filter(
+            Q(kind=Notice.Kind.USED_SHARE, threshold__gt=OuterRef("threshold"))
+            | Q(kind=Notice.Kind.DAYS_LEFT, threshold__lt=OuterRef("threshold"))
+        )
+        return self.filter(~Exists(more_pressing), sent_at__isnull=False)
 
 
 class Notice(models.Model):
-    """A letter about an allocation that was owed to a person once: which threshold, when it was sent."""
+    """A letter about an allocation that was owed to a person once: which threshold, when it was sent.
+
+    `threshold` is per cent used or days left; of a take-back it is the number of its warning.
+    """
 
     class Kind(models.TextChoices):
         USED_SHARE = "used_share", _("share of the GPU-hours used")
@@ -19,6 +55,10 @@ class Notice(models.Model):
 
     CAN_BE_DECLINED = (Kind.USED_SHARE, Kind.DAYS_LEFT)
     """What a person may ask not to be told; the rest concerns what is taken from their project."""
+    ABOUT_TAKING_BACK = (Kind.TAKE_BACK_WARNED, Kind.TAKEN_BACK)
+    """What the tenant's representatives are told too."""
+    TOLD_ROLES = (ProjectRole.LEAD, ProjectRole.MANAGER)
+    """Who of a project's team is told of its allocations."""
 
     allocation = models.ForeignKey(
         Allocation, on_delete=models.PROTECT, related_name="notices", verbose_name=_("allocation")
@@ -34,6 +74,8 @@ class Notice(models.Model):
         blank=True,
         help_text=_("It no longer holds, after a top-up for example; when it holds again, it is told again."),
     )
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("notice")
@@ -54,6 +96,15 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.threshold}"
+
+    @property
+    def about(self) -> str:
+        """What it tells, in words: 75 % of the GPU-hours used."""
+        if self.kind == self.Kind.USED_SHARE:
+            return gettext("%(percent)s %% of the GPU-hours used") % {"percent": self.threshold}
+        if self.kind == self.Kind.DAYS_LEFT:
+            return ngettext("%(days)s day left", "%(days)s days left", self.threshold) % {"days": self.threshold}
+        return str(self.get_kind_display())
 
 
 class NoticeOptOut(models.Model):
