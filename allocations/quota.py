@@ -9,7 +9,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from allocations.models import Allocation
+from allocations.models import Allocation, TakeBackWarning
+from allocations.planned_use import Period, beyond_need, planned_from, planned_through, still_to_use
 from centre.charts import Bar, BarChart, QuotaBar
 from centre.models import GpuPool, Project
 from centre.models.tenants import Standing
@@ -53,7 +54,8 @@ class Card:
     """One allocation as its team reads it on a day.
 
     `running` is the part of used that belongs to unfinished runs; `account_is_shared` says that another project's
-    allocation names the same Slurm account; `as_of` is how far the cluster's books reach.
+    allocation names the same Slurm account; `as_of` is how far the cluster's books reach; `warning`
+    says that unused hours will be taken back.
     """
 
     project: Project
@@ -62,6 +64,7 @@ class Card:
     account_is_shared: bool
     on: date
     as_of: datetime | None
+    warning: TakeBackWarning | None = None
 
     @property
     def bar(self) -> QuotaBar:
@@ -127,7 +130,8 @@ def next_steps(project: Project, cards: Iterable[Card]) -> list[NextStep]:
         return [NextStep("bad", _("This project is suspended."), _("Talk to the centre before you start new jobs."))]
     steps = []
     current = [card for card in cards if not card.is_over]
-    steps += [step for card in current if (step := next_step(card)) is not None]
+    for step_of in (next_step, take_back_step):
+        steps += [step for card in current if (step := step_of(card)) is not None]
     if not any(card.allocation.start_on <= card.on for card in current):
         steps.append(no_hours(current))
     return sorted(steps, key=lambda step: ("bad", "warn", "info").index(step.tone))
@@ -179,6 +183,32 @@ def next_step(card: Card) -> NextStep | None:
             }
             return NextStep("warn", what, _("Ask the centre for more hours in good time, if you need them."))
     return None
+
+
+def take_back_step(card: Card) -> NextStep | None:
+    """Unused hours will be taken back by rule; how many, when, and how much use averts it."""
+    allocation, warning = card.allocation, card.warning
+    if warning is None or allocation.state != Allocation.State.OPEN:
+        return None
+    granted, period = allocation.granted_seconds, Period(allocation.start_on, allocation.end_on)
+    remainder = planned_from(warning.due_on, granted=granted, period=period)
+    takes = beyond_need(available=allocation.available_seconds, remainder=remainder)
+    wanted = still_to_use(
+        used=allocation.used_seconds,
+        planned=planned_through(warning.due_on - timedelta(days=1), granted=granted, period=period),
+        under_bp=warning.rule.under_bp,
+    )
+    if not takes or not wanted:
+        return None
+    what = _(
+        "%(hours)s unused GPU-hours on %(pool)s will be taken back on %(day)s unless %(wanted)s more are used before."
+    ) % {
+        "hours": gpu_hours(takes),
+        "pool": allocation.pool.gpu_model,
+        "day": day_text(warning.due_on),
+        "wanted": gpu_hours(-(-wanted // 3600) * 3600),
+    }
+    return NextStep("warn", what, _("Use them in time, or tell the centre why you will need them later."))
 
 
 def usage_chart(*, title: str, per_day: dict[date, int], last_on: date) -> BarChart:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Min, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, Min, OuterRef, Prefetch, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -15,6 +15,7 @@ from allocations.filters import ProjectFilter
 from allocations.models import Allocation, DailyUsage, JobRun, UsageImport
 from allocations.quota import CHART_DAYS, STANDING_TONES, Card, day_today, next_steps, usage_chart
 from allocations.tables import ProjectTable, RunTable
+from allocations.take_back_cases import warnings_that_count
 from centre import registry
 from centre.charts import BarChart
 from centre.http import signed_in
@@ -79,6 +80,7 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
     """Every allocation of a project that is not void, those that end last first."""
     as_of = UsageImport.objects.latest_as_of()
     rows = Allocation.objects.filter(project=project).not_void().with_running().with_shared_account()
+    rows = rows.prefetch_related(Prefetch("take_back_warnings", warnings_that_count().select_related("rule")))
     return [
         Card(
             project=project,
@@ -87,6 +89,7 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
             account_is_shared=allocation.account_is_shared,
             on=day_today(allocation.pool, at),
             as_of=as_of.get(allocation.pool.cluster_id),
+            warning=next(iter(allocation.take_back_warnings.all()), None),
         )
         for allocation in rows.select_related("pool__cluster__site").order_by("-end_on", "pool__code", "reference")
     ]

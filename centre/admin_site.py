@@ -21,7 +21,8 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
         "gpu-time",
         _("GPU time"),
         "allocations.allocation allocations.changerequest allocations.ledgerentry "
-        "allocations.periodendrule allocations.takebackrule",
+        "allocations.periodendrule allocations.takebackrule "
+        "allocations.takebackwarning allocations.takebackexemption",
     ),
     (
         "usage",
