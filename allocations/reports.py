@@ -138,7 +138,7 @@ REFERENCE = Column("reference", _("Allocation"), _("The allocation's reference."
 GPU_SECONDS = Column(
     "gpu_seconds",
     _("GPU-seconds"),
-    _("GPU time charged on accounting days in the range, less what was given back; exact."),
+    _("GPU time that job runs took on accounting days in the range; exact. Refunds of runs are in the ledger report."),
     Kind.SECONDS,
 )
 GPU_HOURS = Column(
@@ -178,7 +178,7 @@ ALLOCATIONS = Report(
         Column(
             "used_gpu_seconds",
             _("Used (GPU-seconds)"),
-            _("All GPU time charged, runs that are still going on included; exact."),
+            _("All GPU time charged, less refunds, runs that are still going on included; exact."),
             Kind.SECONDS,
         ),
         Column(
@@ -253,7 +253,7 @@ USAGE_BY_DAY = Report(
         TENANT,
         PROJECT,
         POOL,
-        replace(GPU_SECONDS, description=_("GPU time charged for that day, less what was given back; exact.")),
+        replace(GPU_SECONDS, description=_("GPU time that job runs took on that day; exact.")),
         GPU_HOURS,
     ),
     rows=usage_by_day,

@@ -1,6 +1,6 @@
-"""What an award has paid for so far: charged GPU time x list price of its day x rate.
+"""What an award has paid for so far: charged GPU time, less refunds, x list price of its day x rate.
 
-    list value  =  sum over the award's allocations and days of GPU-seconds charged x the pool's list price that day
+    list value  =  sum over the award's allocations and days of GPU-seconds x the pool's list price that day
     subsidy     =  list value x rate, at most the award's amount
     own share   =  list value - subsidy
 
@@ -10,11 +10,12 @@ Whole numbers throughout; each figure is rounded once, half up, to a cent.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import BigIntegerField, Case, F, Max, OuterRef, Sum, Value, When
+from django.db.models import BigIntegerField, Case, F, Max, OuterRef, QuerySet, Sum, Value, When
 from django.db.models.functions import Cast, Coalesce
 
-from allocations.models import DailyUsage, UsageImport
+from allocations.models import DailyUsage, RunRefund, UsageImport
 from subsidies import prices
 from subsidies.models import Award, AwardGrant
 
@@ -91,23 +92,32 @@ def known_until(clusters: Collection[int]) -> datetime | None:
 
 
 def _usage_of(allocations: Iterable[int]) -> dict[int, Usage]:
-    """What was charged per allocation, each day at its own list price."""
+    """What was charged per allocation less what was refunded, each day at its own list price; one query."""
+    numbers = list(allocations)
+    charged = _valued(DailyUsage.objects.filter(allocation__in=numbers), sign=1)
+    refunded = _valued(RunRefund.objects.filter(allocation__in=numbers), sign=-1)
+    found: dict[int, Usage] = {}
+    for allocation_id, gpu_seconds, cent_seconds, unpriced in charged.union(refunded, all=True):
+        part = Usage(gpu_seconds=gpu_seconds, cent_seconds=cent_seconds, unpriced_seconds=unpriced)
+        found[allocation_id] = together([found.get(allocation_id, Usage()), part])
+    return found
+
+
+def _valued(rows: QuerySet[Any], *, sign: int) -> QuerySet[Any, tuple[int, int, int, int]]:
+    """(allocation, GPU-seconds, cent-seconds at each day's list price, GPU-seconds without a price), times the sign."""
     price = prices.price_on(OuterRef("allocation__pool"), OuterRef("day"))
-    rows = (
-        DailyUsage.objects.filter(allocation__in=list(allocations))
-        .annotate(price=price)
+    signed = F("seconds") * Value(sign)
+    valued: QuerySet[Any, tuple[int, int, int, int]] = (
+        rows.annotate(price=price)
         .order_by()
         .values_list("allocation_id")
         .annotate(
-            gpu_seconds=Cast(Sum("seconds"), BigIntegerField()),
-            cent_seconds=Cast(Sum(F("seconds") * Coalesce(F("price"), 0)), BigIntegerField()),
-            unpriced=Cast(Sum(Case(When(price=None, then=F("seconds")), default=Value(0))), BigIntegerField()),
+            gpu_seconds=Cast(Sum(signed), BigIntegerField()),
+            cent_seconds=Cast(Sum(signed * Coalesce(F("price"), 0)), BigIntegerField()),
+            unpriced=Cast(Sum(Case(When(price=None, then=signed), default=Value(0))), BigIntegerField()),
         )
     )
-    return {
-        allocation_id: Usage(gpu_seconds=gpu_seconds, cent_seconds=cent_seconds, unpriced_seconds=unpriced)
-        for allocation_id, gpu_seconds, cent_seconds, unpriced in rows
-    }
+    return valued
 
 
 def together(usages: Iterable[Usage]) -> Usage:

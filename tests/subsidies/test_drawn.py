@@ -5,10 +5,12 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocations.models import DailyUsage
+from allocations.models import DailyUsage, JobRun
+from allocations.refunds import refund
 from centre.models import ListPrice
 from subsidies import drawn, prices
 from subsidies.models import Award
@@ -94,3 +96,28 @@ def test_list_price_is_the_latest_by_the_day() -> None:
     yesterday = make.today() - timedelta(days=1)
     assert prices.list_prices([pool, none], on=yesterday) == {pool.pk: 1_000}
     assert prices.list_prices([pool, none], on=make.today()) == {pool.pk: 1_300}
+
+
+@pytest.mark.django_db
+def test_a_refunded_run_draws_nothing() -> None:
+    pool = make.pool(price=1_000)
+    decision = cases.decision(
+        application=cases.application(hours={pool: 1_000}), starts_on=make.today() - timedelta(days=5)
+    )
+    award = cases.award(decision=decision)
+    allocation = award.grants.get().allocation
+    start = timezone.now().replace(microsecond=0) - timedelta(hours=30)
+    runs = [make.run(allocation=allocation, hours=hours, start_at=start) for hours in (5, 2)]
+    make.imported(*runs, cluster=pool.cluster)
+    assert drawn.drawn_by([award])[award.pk].list_value_cents == 7_000
+    refund(
+        allocation=allocation,
+        runs={JobRun.objects.get(job_id_raw=runs[0].number).pk: 5 * 3_600},
+        by=make.person(),
+        approved_by=make.person(),
+        at=timezone.now(),
+        key="r",
+        reason="node failed",
+    )
+    found = drawn.drawn_by([award])[award.pk]
+    assert (found.gpu_seconds, found.list_value_cents, found.subsidy_cents) == (2 * 3_600, 2_000, 1_400)
