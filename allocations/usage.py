@@ -5,7 +5,8 @@ cluster's lock: whatever happens, there is nothing of an import or all of it, an
 """
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
@@ -58,6 +59,7 @@ def import_usage(
     the file stands in for it, and the import says so. Times without an offset are in `zone`, by default the cluster's.
     Raises UnreadableExport, with nothing written, when the file lacks what is needed or `as_of` cannot be right.
     """
+    began = monotonic()
     with (
         staging.temporary_table("staged", merging.STAGED_COLUMNS),
         staging.temporary_table("staged_bad", merging.BAD_COLUMNS),
@@ -79,13 +81,15 @@ def import_usage(
             warning=warnings_of(export, as_of=instant, as_of_was_given=as_of is not None),
             by=by,
             received_at=at,
-            finished_at=at,
             read=export.read,
             ignored=export.ignored,
         )
         with transaction.atomic(), staging.temporary_table("changed_run", RUN_COLUMNS):
             staging.lock_cluster(cluster.pk)
-            merge(usage_import)
+            # What is recorded carries the instant of recording, not that at which reading began: the ledger as of an
+            # instant in between must not change when a long import commits.
+            usage_import.finished_at = at + timedelta(seconds=int(monotonic() - began))
+            merge(usage_import, at=usage_import.finished_at)
     return usage_import
 
 
@@ -140,9 +144,8 @@ def warnings_of(export: Export, *, as_of: datetime | None, as_of_was_given: bool
     return "\n".join(lines)
 
 
-def merge(usage_import: UsageImport) -> None:
+def merge(usage_import: UsageImport, *, at: datetime) -> None:
     """Merge the staged file, charge what changed, and write the import with its counts. Inside a transaction."""
-    at = usage_import.received_at
     usage_import.state = UsageImport.State.RUNNING
     usage_import.save(force_insert=True)
     merging.find_runs(usage_import.cluster_id)
