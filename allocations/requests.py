@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from allocations import movements, staging
 from allocations.carrying_out import carry_out, named, refuse_impossible
 from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry, RequestedRun
-from allocations.posting import TAKES_DECISIONS, KeyReused
+from allocations.posting import TAKES_DECISIONS, KeyReused, LedgerError
 from allocations.refusals import (
     AlreadyAnswered,
     BenefitsFromIt,
@@ -173,7 +173,13 @@ def keep(request: ChangeRequest, *, runs: Mapping[int, int], wanted: int | None 
     if request.key is not None and (standing := standing_request(request, runs)):
         return standing, False
     refuse_unsaid(request)
-    refuse_impossible(request, runs=runs, wanted=wanted or 0)
+    try:
+        refuse_impossible(request, runs=runs, wanted=wanted or 0)
+    except LedgerError:
+        # the same form, sent at the same moment, may have done meanwhile what is impossible now
+        if request.key is not None and (standing := standing_request(request, runs)):
+            return standing, False
+        raise
     try:
         with transaction.atomic():
             request.save(force_insert=True)

@@ -28,7 +28,7 @@ TUNING = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "listen_addresses": "",
-    "max_connections": "200",
+    "max_connections": "400",
     "shared_buffers": "256MB",
     "jit": "off",
     "timezone": "UTC",

@@ -1,69 +1,43 @@
 """What several people and importers do at the same moment, on a database where commits are real."""
 
 import random
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import partial
 from threading import Barrier
 
 import pytest
-from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from allocations import requests
-from allocations.ledger import AccountTaken, NotEnough
+from allocations import movements, requests
 from allocations.models import Allocation, JobRun, LedgerEntry
-from allocations.posting import post
 from allocations.verifying import differences
 from centre.models import User
 from centre.permissions import StaffRole
 from subsidies.awards import confirm_decision
-from subsidies.fund import FundExhausted, verify_fund
-from subsidies.life_cycle import AlreadyDecided
+from subsidies.fund import verify_fund
 from subsidies.models import Award, Scheme
 from tests import make
 from tests.allocations.books import books, charged_by_account, imported, opened, small_centre
 from tests.allocations.test_usage_import import history, parts
+from tests.postgres.acting import together
 from tests.subsidies import cases
 
 pytestmark = pytest.mark.usefixtures("committed")
-
-EXPECTED = (NotEnough, AccountTaken, AlreadyDecided, FundExhausted, requests.RequestError)
-
-
-def together(acts: Sequence[Callable[[], object]]) -> list[str]:
-    """Run the acts in threads that begin at the same moment: "done" for each, or the name of the error it met."""
-    start = Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> str:
-        try:
-            start.wait()
-            act()
-        except EXPECTED as error:
-            return type(error).__name__
-        finally:
-            connection.close()
-        return "done"
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return sorted(pool.map(run, acts))
 
 
 def officer() -> User:
     return make.staff(StaffRole.ALLOCATION_OFFICER)
 
 
-def hold(allocation: Allocation, key: str) -> tuple[LedgerEntry, bool]:
-    return post(
+def hold(allocation: Allocation, key: str) -> LedgerEntry:
+    return movements.hold(
         allocation=Allocation.objects.get(pk=allocation.pk),
-        kind=LedgerEntry.Kind.HOLD,
-        seconds=-3600,
-        effective_on=date(2026, 1, 1),
-        key=key,
+        seconds=3600,
+        by=None,
         at=timezone.now(),
-        source_kind="test",
+        key=key,
+        reason="for an offer",
     )
 
 
