@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
 from allocations.models import Allocation, Notice, TakeBackWarning
+from allocations.planned_use import Period, beyond_need, planned_from
 from centre.emails import absolute, letter, one_line
 from centre.models import User
 from centre.templatetags.portal import gpu_hours, written_instant
@@ -49,27 +50,33 @@ class Part:
     allocation: str
     said: Sequence[Said]
     figures: str
+    as_of: str
     period: str
     link: str
 
 
 def about_gpu_time(
-    *, user: User, owed: Sequence[Notice], warnings: Mapping[int, TakeBackWarning], at: datetime
+    *,
+    user: User,
+    owed: Sequence[Notice],
+    warnings: Mapping[int, TakeBackWarning],
+    books_as_of: Mapping[int, datetime],
+    at: datetime,
 ) -> EmailMessage:
     """One letter of everything that a person is owed (at least one notice), the most pressing first.
 
-    The notices come with allocation, project, pool and cluster; `warnings` are those that take-backs name.
+    The notices come with allocation, project, pool and cluster; `warnings` are those that take-backs name,
+    `books_as_of` says of each cluster how far its usage was imported.
     """
     per_allocation: defaultdict[int, list[Notice]] = defaultdict(list)
     for notice in sorted(owed, key=lambda notice: (pressing(notice), notice.allocation.end_on, notice.pk)):
         per_allocation[notice.allocation_id].append(notice)
     with override(user.language):
-        parts = [part_of(notices, warnings, at) for notices in per_allocation.values()]
+        parts = [part_of(notices, warnings, books_as_of, at) for notices in per_allocation.values()]
         context = {
             "name": one_line(user.name),
             "subject": subject_of(parts),
             "parts": parts,
-            "as_of": written_instant(at),
             "choose_link": absolute(reverse("notices")),
         }
         return letter("gpu_time", user, context)
@@ -90,7 +97,12 @@ def subject_of(parts: Sequence[Part]) -> str:
     ) % {"count": len(parts)}
 
 
-def part_of(notices: Sequence[Notice], warnings: Mapping[int, TakeBackWarning], at: datetime) -> Part:
+def part_of(
+    notices: Sequence[Notice],
+    warnings: Mapping[int, TakeBackWarning],
+    books_as_of: Mapping[int, datetime],
+    at: datetime,
+) -> Part:
     """What is said of one allocation; of several thresholds of a kind only the most pressing, which comes first."""
     allocation = notices[0].allocation
     today = at.astimezone(allocation.pool.cluster.zone).date()
@@ -102,6 +114,7 @@ def part_of(notices: Sequence[Notice], warnings: Mapping[int, TakeBackWarning], 
     }
     if allocation.held_seconds:
         figures += " " + _("Held: %(held)s.") % {"held": gpu_hours(allocation.held_seconds)}
+    as_of = books_as_of.get(allocation.pool.cluster_id)
     return Part(
         heading=f"{allocation.project.code}: {one_line(allocation.project.title)}",
         allocation=one_line(
@@ -110,6 +123,7 @@ def part_of(notices: Sequence[Notice], warnings: Mapping[int, TakeBackWarning], 
         ),
         said=[say(notice, warnings.get(notice.threshold), today) for notice in notices if named[notice.kind] is notice],
         figures=figures,
+        as_of=_("As of %(instant)s") % {"instant": written_instant(as_of)} if as_of else "",
         period=_("First day: %(first)s. Last day: %(last)s.")
         % {"first": written_day(allocation.start_on), "last": written_day(allocation.end_on)},
         link=absolute(allocation.project.get_absolute_url()),
@@ -122,7 +136,7 @@ def say(notice: Notice, warning: TakeBackWarning | None, today: date) -> Said:
         return say_used(notice.allocation)
     if notice.kind == Kind.DAYS_LEFT:
         return say_days_left(notice.allocation, today)
-    return say_taken(warning) if notice.kind == Kind.TAKEN_BACK else say_warned(warning)
+    return say_taken(warning) if notice.kind == Kind.TAKEN_BACK else say_warned(notice.allocation, warning)
 
 
 def say_used(allocation: Allocation) -> Said:
@@ -161,7 +175,14 @@ def say_days_left(allocation: Allocation, today: date) -> Said:
     )
 
 
-def say_warned(warning: TakeBackWarning | None) -> Said:
+def would_be_taken(allocation: Allocation, *, on: date) -> int:
+    """GPU-seconds beyond the planned remainder on a day, if nothing more were used until then."""
+    period = Period(allocation.start_on, allocation.end_on)
+    remainder = planned_from(on, granted=allocation.granted_seconds, period=period)
+    return beyond_need(available=allocation.available_seconds, remainder=remainder)
+
+
+def say_warned(allocation: Allocation, warning: TakeBackWarning | None) -> Said:
     if warning is None:
         return Said(_("Unused GPU-hours will be taken back."), _("Ask the centre when, and how many."))
     return Said(
@@ -169,7 +190,8 @@ def say_warned(warning: TakeBackWarning | None) -> Said:
         % {"day": written_day(warning.due_on)},
         _(
             "Until %(checked)s your team used %(used)s GPU-hours, where an even pace would have used %(planned)s. "
-            "On %(day)s the centre takes back what is then left beyond what an even pace needs until the last day. "
+            "On %(day)s the centre takes back what is then left beyond what an even pace needs until the last day: "
+            "%(takes)s GPU-hours if nothing more is used. "
             "Use the GPU-hours before, or tell the centre why they are needed later."
         )
         % {
@@ -177,6 +199,7 @@ def say_warned(warning: TakeBackWarning | None) -> Said:
             "used": gpu_hours(warning.used_seconds),
             "planned": gpu_hours(warning.planned_seconds),
             "day": written_day(warning.due_on),
+            "takes": gpu_hours(would_be_taken(allocation, on=warning.due_on)),
         },
     )
 

@@ -1,6 +1,5 @@
 """The page on which a person chooses their letters about GPU time and reads which they were sent."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import django_tables2
@@ -23,25 +22,24 @@ from centre.models import Project
 from centre.tables import InstantColumn, Table, show_page
 
 LETTERS_PER_PAGE = 25
+LETTERS = (
+    (
+        Notice.Kind.USED_SHARE,
+        _("When 75, 90 and 100 % of an allocation’s GPU-hours are used: in time to plan, or to ask for more."),
+    ),
+    (
+        Notice.Kind.DAYS_LEFT,
+        _("When 30, 14 and 7 days of an allocation’s period are left: in time to use the rest, or to ask for longer."),
+    ),
+)
 
 
 class LettersForm(forms.Form):
-    """Which of the letters that can be declined a person wants; a field for each, named like its kind."""
+    """Which of the letters that can be declined a person wants."""
 
-    used_share = forms.BooleanField(
-        required=False,
-        label=_("When 75, 90 and 100 % of an allocation’s GPU-hours are used"),
-        help_text=_("In time to plan what still runs, or to ask the centre for more."),
+    wanted = forms.MultipleChoiceField(
+        required=False, label=_("Write to me"), choices=LETTERS, widget=forms.CheckboxSelectMultiple
     )
-    days_left = forms.BooleanField(
-        required=False,
-        label=_("When 30, 14 and 7 days of an allocation’s period are left"),
-        help_text=_("In time to use what is left, or to ask the centre for a longer period."),
-    )
-
-    def wanted(self) -> list[str]:
-        """The kinds that were ticked."""
-        return [kind for kind in Notice.CAN_BE_DECLINED if self.cleaned_data[kind]]
 
 
 class LettersTable(Table):
@@ -70,18 +68,14 @@ def notices(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         form = LettersForm(request.POST)
         if form.is_valid():
-            letters.choose_letters(user=user, wanted=form.wanted(), at=timezone.now())
+            letters.choose_letters(user=user, wanted=form.cleaned_data["wanted"], at=timezone.now())
             messages.success(request, gettext("Saved. It counts from tonight’s letters on."))
             return redirect("notices")
     else:
-        form = LettersForm(initial=chosen(NoticeOptOut.objects.filter(user=user).values_list("kind", flat=True)))
+        declined = set(NoticeOptOut.objects.filter(user=user).values_list("kind", flat=True))
+        form = LettersForm(initial={"wanted": [kind for kind in Notice.CAN_BE_DECLINED if kind not in declined]})
     opens = Project.objects.visible_to(user).filter(pk=OuterRef("allocation__project"))
     sent = Notice.objects.filter(user=user).named_in_letters().annotate(may_open=Exists(opens))
     table = LettersTable(sent.select_related("allocation__project").order_by("-sent_at", "-pk"))
     show_page(table, request, rows=LETTERS_PER_PAGE)
     return render(request, "notices/notices.html", {"section": "", "form": form, "table": table})
-
-
-def chosen(declined: Iterable[str]) -> dict[str, bool]:
-    """The form's beginning: everything that was not declined is ticked."""
-    return dict.fromkeys(Notice.CAN_BE_DECLINED, True) | dict.fromkeys(declined, False)

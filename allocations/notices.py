@@ -6,7 +6,7 @@ again when it holds again. `send` puts all that a person has not been told yet i
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from allocations.emails import about_gpu_time
-from allocations.models import Allocation, Notice, NoticeOptOut, TakeBackWarning
+from allocations.models import Allocation, Notice, NoticeOptOut, TakeBackWarning, UsageImport
 from allocations.movements import accounting_day
 from centre import audit, emails
 from centre.models import Membership, Project, Representative, User
@@ -152,9 +152,10 @@ def send(*, at: datetime) -> Sending:
     offers no way to do both at once.
     """
     result = Sending()
+    books_as_of = UsageImport.objects.latest_as_of()
     for user in User.objects.filter(pk__in=Notice.objects.to_send().values("user")).order_by("pk"):
         with transaction.atomic():
-            letter = take_letter(user, at=at)
+            letter = take_letter(user, books_as_of, at=at)
             if letter is None:
                 continue
             if emails.deliver([(user, letter)]):
@@ -165,7 +166,7 @@ def send(*, at: datetime) -> Sending:
     return result
 
 
-def take_letter(user: User, *, at: datetime) -> EmailMessage | None:
+def take_letter(user: User, books_as_of: Mapping[int, datetime], *, at: datetime) -> EmailMessage | None:
     """Mark a person's unsent notices as sent and put them into a letter; None when another run has them."""
     owed = list(
         Notice.objects.to_send()
@@ -177,7 +178,7 @@ def take_letter(user: User, *, at: datetime) -> EmailMessage | None:
     if not owed:
         return None
     Notice.objects.filter(pk__in=[notice.pk for notice in owed]).update(sent_at=at)
-    return about_gpu_time(user=user, owed=owed, warnings=warnings_of(owed), at=at)
+    return about_gpu_time(user=user, owed=owed, warnings=warnings_of(owed), books_as_of=books_as_of, at=at)
 
 
 def warnings_of(owed: Iterable[Notice]) -> dict[int, TakeBackWarning]:

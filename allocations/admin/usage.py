@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from allocations.models import JobRun, Notice, QuarantinedRecord, RunCharge, RunObservation, UsageImport
+from allocations.models import JobRun, QuarantinedRecord, RunCharge, RunObservation, UsageImport
 from centre.admin.kept import CappedPaginator, HistoryAdmin, HistoryInline
 from centre.models import Cluster
 from centre.templatetags.portal import gpu_hours
@@ -193,12 +193,3 @@ class QuarantinedRecordAdmin(HistoryAdmin[QuarantinedRecord]):
     @admin.display(description=_("file"))
     def file(self, obj: QuarantinedRecord) -> str:
         return obj.usage_import.file_name
-
-
-@admin.register(Notice)
-class NoticeAdmin(HistoryAdmin[Notice]):
-    list_display = ("due_at", "allocation", "user", "kind", "threshold", "sent_at")
-    list_select_related = ("allocation", "user")
-    list_filter = ("kind",)
-    search_fields = ("allocation__reference", "user__email", "user__name")
-    fields = ("allocation", "user", "kind", "threshold", "due_at", "sent_at")

@@ -8,6 +8,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation
+from allocations.models.rules import TakeBackExemption
 from centre.models import Membership, Representative, User
 from centre.permissions import ProjectRole
 
@@ -18,15 +19,20 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         return self.filter(cleared_at__isnull=True)
 
     def to_send(self) -> Self:
-        """What was not told yet, to people who may sign in and are still told of that project's allocations."""
+        """What was not told yet, to people who may sign in and are still told of that project's allocations.
+
+        While an allocation is exempted from take-back, its warning waits.
+        """
         team = Membership.objects.current().filter(
             user=OuterRef("user"), project=OuterRef("allocation__project"), role__in=Notice.TOLD_ROLES
         )
         signing = Representative.objects.filter(
             user=OuterRef("user"), tenant=OuterRef("allocation__project__tenant"), ended_at__isnull=True
         )
+        exempted = TakeBackExemption.objects.filter(allocation=OuterRef("allocation"), ended_at__isnull=True)
         is_told = Exists(team) | (Q(kind__in=Notice.ABOUT_TAKING_BACK) & Exists(signing))
-        unsent = self.standing().filter(is_told, sent_at__isnull=True, user__is_active=True)
+        is_meant = ~Q(kind=Notice.Kind.TAKE_BACK_WARNED) | ~Exists(exempted)
+        unsent = self.standing().filter(is_told, is_meant, sent_at__isnull=True, user__is_active=True)
         return unsent.exclude(allocation__state=Allocation.State.VOID)
 
     def named_in_letters(self) -> Self:

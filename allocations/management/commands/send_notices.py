@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from allocations import notices
+from allocations.emails import pressing
 from allocations.models import Notice
 from centre import emails
 
@@ -34,9 +35,9 @@ class Command(BaseCommand):
 
     def print_owed(self) -> None:
         """A line for each person and thing that the next letters would tell."""
-        people = set()
-        owed = Notice.objects.to_send().select_related("user", "allocation").order_by("user__email", "allocation", "pk")
-        for notice in owed:
-            people.add(notice.user_id)
-            self.stdout.write(f"{notice.user.email}: {notice.allocation.reference}: {notice.about}")
-        self.stdout.write(f"Letters that would be sent: {len(people)}. Nothing was changed.")
+        owed = sorted(Notice.objects.to_send().select_related("user", "allocation"), key=pressing)
+        told = {(notice.user.email, notice.allocation.reference, notice.kind): notice for notice in reversed(owed)}
+        for (email, reference, _kind), notice in sorted(told.items()):
+            self.stdout.write(f"{email}: {reference}: {notice.about}")
+        letters = len({notice.user_id for notice in owed})
+        self.stdout.write(f"Letters that would be sent: {letters}. Nothing was changed.")
