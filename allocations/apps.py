@@ -9,8 +9,9 @@ class AllocationsConfig(AppConfig):
     verbose_name = _("GPU time")
 
     def ready(self) -> None:
-        from allocations import panels, reports, take_back_preview  # noqa: PLC0415  models are ready only now
+        from allocations import desk, panels, reports, take_back_preview  # noqa: PLC0415  models are ready only now
         from centre import registry  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
         registry.admin_panels += [panels.allocations_of, take_back_preview.who_would_lose]
+        registry.desk_lines.extend((desk.requests_waiting, desk.rules_waiting, desk.imports_gone_wrong))

@@ -10,8 +10,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from centre import registry
 from centre.http import signed_in
 
 # The index by the work that people come for. Models that are not named here stand under the name of their app.
@@ -84,11 +86,12 @@ class PortalAdminSite(AdminSite):
         return redirect_to_login(request.get_full_path())
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's, with what this person did last."""
+        """Django's, with what waits for this person before it and what they did last after it."""
         from centre.admin.latest import latest_acts  # noqa: PLC0415  the admin's pages need this site to exist first
 
-        acts = latest_acts(self, request, signed_in(request))
-        return super().index(request, {"latest_acts": acts, **(extra_context or {})})
+        user, now = signed_in(request), timezone.now()
+        context = {"latest_acts": latest_acts(self, request, user), "desk": registry.desk_of(user, now), "now": now}
+        return super().index(request, {**context, **(extra_context or {})})
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Passwords are changed in one place, for staff as for everybody."""

@@ -6,17 +6,30 @@ from datetime import date
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from allocations.shares import shares
+from centre import registry
 from centre.facility import PoolService, Step
 from centre.http import signed_in
-from centre.models import GpuPool, ListPrice, Project, Site
+from centre.models import GpuPool, ListPrice, Project, Site, User
 from centre.permissions import StaffRole
+from centre.registry import DeskPart
 from subsidies.models import Application, Scheme
+
+AT_THE_DESK = frozenset(
+    {
+        StaffRole.TENANT_OFFICER,
+        StaffRole.ALLOCATION_OFFICER,
+        StaffRole.FINANCE_OFFICER,
+        StaffRole.COMMITTEE_CHAIR,
+        StaffRole.ADMINISTRATOR,
+    }
+)
+"""Whose day begins at the desk, even when nothing waits there."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,15 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def desk(request: HttpRequest) -> HttpResponse:
+    """For the centre's staff: what waits for this person, and what they asked for that waits for somebody else."""
+    user, now = signed_in(request), timezone.now()
+    if not user.is_staff:
+        raise Http404
+    return render(request, "desk.html", {"section": "desk", "now": now, "desk": registry.desk_of(user, now)})
+
+
+@require_safe
 def after_sign_in(request: HttpRequest) -> HttpResponse:
     """To the one project of someone who has one, to their work for staff who have none, else to the list."""
     user = signed_in(request)
@@ -110,5 +132,12 @@ def after_sign_in(request: HttpRequest) -> HttpResponse:
         case [] if StaffRole.MANAGEMENT in user.staff_roles:
             return redirect("reports")
         case [] if user.is_staff:
-            return redirect("admin:index")
+            return redirect("desk" if begins_at_the_desk(user) else "admin:index")
     return redirect("projects")
+
+
+def begins_at_the_desk(user: User) -> bool:
+    """Officers, administrators and the chair always; the other staff when something waits for them."""
+    if not AT_THE_DESK.isdisjoint(user.staff_roles):
+        return True
+    return any(section.part == DeskPart.WAITING for section in registry.desk_of(user, timezone.now()))

@@ -4,10 +4,12 @@ Imports go one way, so a screen of `centre` cannot ask `allocations` or `subsidi
 and those apps fill them in `AppConfig.ready()`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from centre.exports import Report, Text
 from centre.models import Project, User
@@ -35,12 +37,64 @@ class Panel:
     numbers: tuple[int, ...] = ()
 
 
+class DeskPart(models.TextChoices):
+    """The parts of the desk, in the order in which they stand there; one without lines is left out."""
+
+    WAITING = "waiting", _("Waiting for you")
+    ASKED = "asked", _("You asked; it waits for somebody else")
+
+
+@dataclass(frozen=True)
+class DeskLine:
+    """One matter on the desk: what it is, whose, since when, and the address of the page where it is dealt with."""
+
+    title: Text
+    note: Text
+    url: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class DeskGroup:
+    """Lines of one kind, the oldest first. `count` is how many there are in all; `url` the list that shows them all."""
+
+    part: DeskPart
+    title: Text
+    lines: tuple[DeskLine, ...]
+    count: int
+    url: str
+
+    @property
+    def more(self) -> int:
+        """How many are not shown here."""
+        return max(self.count - len(self.lines), 0)
+
+
+@dataclass(frozen=True)
+class DeskSection:
+    """A part of the desk as somebody sees it; never without groups."""
+
+    part: DeskPart
+    groups: tuple[DeskGroup, ...]
+
+    @property
+    def title(self) -> str:
+        return str(self.part.label)
+
+    @property
+    def count(self) -> int:
+        return sum(group.count for group in self.groups)
+
+
 AdminPanel = Callable[[models.Model, User], Panel | None]
 ProjectLinks = Callable[[Project, User], list[Link]]
+DeskLines = Callable[[User, datetime], Iterable[DeskGroup]]  # each asks a constant number of queries
 
 reports: dict[str, Report] = {}
 admin_panels: list[AdminPanel] = []
 project_links: list[ProjectLinks] = []
+desk_lines: list[DeskLines] = []
+DESK_SHOWS = 20  # lines of a group; the rest is counted, and the group leads to the list
 
 
 def add_reports(*added: Report) -> None:
@@ -59,3 +113,10 @@ def panels_of(record: models.Model, user: User) -> list[Panel]:
 def links_of(project: Project, user: User) -> list[Link]:
     """Where else the apps can lead this person from a project's page."""
     return [link for links in project_links for link in links(project, user)]
+
+
+def desk_of(user: User, at: datetime) -> list[DeskSection]:
+    """What is on this person's desk at an instant, the part that waits for them first; empty when nothing is."""
+    groups = [group for lines in desk_lines for group in lines(user, at) if group.lines]
+    sections = (DeskSection(part, tuple(group for group in groups if group.part == part)) for part in DeskPart)
+    return [section for section in sections if section.groups]

@@ -31,6 +31,7 @@ urlpatterns = [
         account.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("desk/", home.desk, name="desk"),
     path("projects/", include("allocations.urls")),
     path("notices/", include("allocations.notice_urls")),
     path("", include("subsidies.urls")),

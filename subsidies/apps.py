@@ -10,8 +10,9 @@ class SubsidiesConfig(AppConfig):
 
     def ready(self) -> None:
         from centre import registry  # noqa: PLC0415  models are ready only now
-        from subsidies import plugs, reports  # noqa: PLC0415
+        from subsidies import desk, plugs, reports  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
         registry.project_links.append(plugs.project_links)
         registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant))
+        registry.desk_lines.append(desk.decisions_waiting)

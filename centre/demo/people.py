@@ -61,9 +61,14 @@ def signatories() -> list[tuple[str, Person]]:
 
 def sign_ins() -> list[SignIn]:
     """Who is printed when the demo is loaded: every role once, and the projects that show something particular."""
-    landing = {StaffRole.MANAGEMENT: "/reports/"}
+    landing = {
+        StaffRole.MANAGEMENT: "/reports/",
+        StaffRole.SUBSIDY_SECRETARY: "/admin/",
+        StaffRole.COMMITTEE_MEMBER: "/admin/",
+        StaffRole.AUDITOR: "/admin/",
+    }
     staff = [
-        SignIn(str(plan.role.label), address(plan.key), landing.get(plan.role, "/admin/"))
+        SignIn(str(plan.role.label), address(plan.key), landing.get(plan.role, "/desk/"))
         for plan in (*FIRST_OFFICERS, *STAFF)
     ]
     teams = [

@@ -110,6 +110,8 @@ def test_allocation_officer_looks_an_allocation_up(page: OpenPage) -> None:
     assert officer is not None
     screen = page("/accounts/login/")
     sign_in(screen, officer)
+    expect(screen).to_have_url(re.compile(r"/desk/$"))
+    screen.get_by_role("main").get_by_role("link", name="To the administration", exact=True).click()
     expect(screen).to_have_url(re.compile(r"/admin/$"))
     screen.get_by_role("main").get_by_role("link", name="Allocations", exact=True).click()
     screen.get_by_label("By reference, Slurm account, project or tenant.").fill("maps-paid")

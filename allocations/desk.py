@@ -1,0 +1,157 @@
+"""What GPU time puts on the desk: requests and rules that wait for a second officer, and imports that went wrong."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from django.db.models import Count, Exists, Min, OuterRef
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from allocations.models import ChangeRequest, PeriodEndRule, QuarantinedRecord, TakeBackRule, UsageImport
+from allocations.models.rules import PoolRule
+from allocations.requests import MOVES_HOURS
+from centre.desk import group_of, noted
+from centre.exports import Text
+from centre.models import Project, User
+from centre.registry import DeskGroup, DeskLine, DeskPart
+from centre.templatetags.portal import gpu_hours, grouped
+
+MAY_ANSWER = "allocations.change_allocation"
+MAY_IMPORT = "allocations.import_usage"
+MOST_COUNTED = 1_000  # records that could not be read; beyond it the number says nothing more
+
+Kind = ChangeRequest.Kind
+WOULD_BE_DONE: Mapping[ChangeRequest.Kind, tuple[Text, tuple[str, ...]]] = MappingProxyType(
+    {
+        Kind.OPENING: (_("Open an allocation with %(hours)s GPU-hours"), ("hours",)),
+        Kind.TOP_UP: (_("Give %(hours)s more GPU-hours"), ("hours",)),
+        Kind.TAKE_BACK: (_("Take %(hours)s GPU-hours back"), ("hours",)),
+        Kind.REFUND: (_("Refund job runs of %(hours)s GPU-hours"), ("hours",)),
+        Kind.REVERSAL: (_("Reverse an entry of %(hours)s GPU-hours"), ("hours",)),
+        Kind.TRANSFER: (_("Move %(hours)s GPU-hours to %(reference)s"), ("hours", "reference")),
+        Kind.EXTENSION: (_("Let the period last until %(day)s"), ("day",)),
+    }
+)
+"""What a request would do when it is approved, and what has to be known to say so."""
+
+
+def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
+    """Requests that this person may approve, and those they asked for themselves. Two queries.
+
+    Nobody approves what they asked for, nor hours of a project that they belong to, on either side of a transfer.
+    """
+    if not user.has_perm(MAY_ANSWER):
+        return
+    waiting = ChangeRequest.objects.waiting().select_related(
+        "project__tenant", "allocation", "to_allocation", "asked_by"
+    )
+    own = Project.objects.belonging_to(user).values("pk")
+    parts = {
+        DeskPart.WAITING: waiting.exclude(asked_by=user)
+        .exclude(project__in=own)
+        .exclude(to_allocation__project__in=own),
+        DeskPart.ASKED: waiting.filter(asked_by=user),
+    }
+    for part, rows in parts.items():
+        yield group_of(
+            rows,
+            part=part,
+            title=gettext("Requests about GPU-hours"),
+            line=line_of_request,
+            url=f"{reverse('admin:allocations_changerequest_changelist')}?state__exact={ChangeRequest.State.ASKED}",
+        )
+
+
+def line_of_request(row: ChangeRequest, part: DeskPart) -> DeskLine:
+    page = "approve" if part == DeskPart.WAITING and row.kind in MOVES_HOURS else "change"
+    concerns = {"project": row.project.code, "tenant": str(row.project.tenant)}
+    return DeskLine(
+        title=asked_in_words(row),
+        note=noted(part, row.asked_by, gettext("For %(project)s of %(tenant)s.") % concerns),
+        url=reverse(f"admin:allocations_changerequest_{page}", args=[row.pk]),
+        since=row.asked_at,
+    )
+
+
+def asked_in_words(row: ChangeRequest) -> str:
+    """What would be done, as a short sentence; for what has none, the kind of the request."""
+    said = {
+        "hours": gpu_hours(row.asked_seconds) if row.asked_seconds is not None else None,
+        "reference": row.to_allocation.reference if row.to_allocation is not None else None,
+        "day": date_format(row.asked_until_on) if row.asked_until_on is not None else None,
+    }
+    sentence, needed = WOULD_BE_DONE.get(Kind(row.kind), ("", ()))
+    if not sentence or any(said[name] is None for name in needed):
+        return str(row.get_kind_display())
+    return str(sentence) % said
+
+
+def rules_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
+    """Rules of unused time to approve, and those that one asked for. Two queries for each of the two kinds."""
+    if not user.has_perm(MAY_ANSWER):
+        return
+    for model, title in ((PeriodEndRule, gettext("Period-end rules")), (TakeBackRule, gettext("Take-back rules"))):
+        waiting = model.objects.waiting().select_related("pool", "asked_by")
+        parts = {DeskPart.WAITING: waiting.exclude(asked_by=user), DeskPart.ASKED: waiting.filter(asked_by=user)}
+        changelist = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        for part, rows in parts.items():
+            yield group_of(rows, part=part, title=title, line=line_of_rule, url=f"{changelist}?standing=waiting")
+
+
+def line_of_rule(row: PoolRule, part: DeskPart) -> DeskLine:
+    page = "approve" if part == DeskPart.WAITING else "change"
+    from_on = gettext("Counts from %(day)s on.") % {"day": date_format(row.from_on)}
+    return DeskLine(
+        title=gettext("%(pool)s: %(rule)s") % {"pool": row.pool.code, "rule": row},
+        note=noted(part, row.asked_by, from_on),
+        url=reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}", args=[row.pk]),
+        since=row.asked_at,
+    )
+
+
+def imports_gone_wrong(user: User, at: datetime) -> Iterator[DeskGroup]:
+    """Imports that failed and were not followed by a good one of the cluster, and unreadable records. Two queries."""
+    if not user.has_perm(MAY_IMPORT):
+        return
+    lines = [line for line in (line_of_failures(), line_of_quarantine()) if line is not None]
+    yield DeskGroup(
+        part=DeskPart.WAITING,
+        title=gettext("Usage imports"),
+        lines=tuple(lines),
+        count=len(lines),
+        url=reverse("admin:allocations_usageimport_changelist"),
+    )
+
+
+def line_of_failures() -> DeskLine | None:
+    later = UsageImport.objects.filter(cluster=OuterRef("cluster"), state=UsageImport.State.DONE, pk__gt=OuterRef("pk"))
+    failed = UsageImport.objects.filter(~Exists(later), state=UsageImport.State.FAILED)
+    found: dict[str, Any] = failed.aggregate(number=Count("pk"), since=Min("received_at"))
+    if not found["number"]:
+        return None
+    return DeskLine(
+        title=ngettext("%(number)d import failed", "%(number)d imports failed", found["number"]) % found,
+        note=gettext("Nothing newer was imported from the cluster since."),
+        url=f"{reverse('admin:allocations_usageimport_changelist')}?state__exact={UsageImport.State.FAILED}",
+        since=found["since"],
+    )
+
+
+def line_of_quarantine() -> DeskLine | None:
+    waiting = QuarantinedRecord.objects.filter(state=QuarantinedRecord.State.WAITING).order_by()
+    number = waiting[:MOST_COUNTED].count()
+    if not number:
+        return None
+    title = ngettext("%(number)s record could not be read", "%(number)s records could not be read", number)
+    if number == MOST_COUNTED:
+        title = gettext("%(number)s records or more could not be read")
+    return DeskLine(
+        title=title % {"number": grouped(number, 0)},
+        note=gettext("What they used is not charged until they are mended or set aside."),
+        url=f"{reverse('admin:allocations_quarantinedrecord_changelist')}"
+        f"?state__exact={QuarantinedRecord.State.WAITING}",
+    )
