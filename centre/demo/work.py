@@ -48,7 +48,7 @@ WORK: Final = (
     WorkPlan("warehouse-arm", H800, 184, -158),
     WorkPlan("maths-tutor", L40S, 6, -205, -120, style="evaluation"),
     WorkPlan("maths-tutor", H800, 176, -118, style="finetuning"),
-    WorkPlan("maths-tutor", L40S, 48, -118, style="inference"),
+    WorkPlan("maths-tutor", L40S, 22, -118, style="inference"),
     WorkPlan("acceptance", H800, 28, -365, style="evaluation"),
     WorkPlan("acceptance", L40S, 8, -365, style="evaluation"),
     WorkPlan("harbourlight-render", H800, 78, -280),
