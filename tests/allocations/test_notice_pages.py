@@ -134,6 +134,11 @@ def test_auditor_reads_notices_in_the_administration(client: Client) -> None:
     page = client.get("/admin/allocations/notice/?q=AWARD-9").content.decode()
     assert [page.count(text) for text in ("7 days left", "14 days left", "30 days left")] == [1, 1, 1]
     assert client.get("/admin/allocations/notice/add/").status_code == 403
+    shown = {
+        progress: client.get("/admin/allocations/notice/", {"progress": progress}).context["cl"].result_count
+        for progress in ("waiting", "sent", "over")
+    }
+    assert shown == {"waiting": 0, "sent": 3, "over": 0}
 
 
 # ------------------------------------------------------------------------------------------------ commands
