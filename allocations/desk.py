@@ -106,11 +106,20 @@ def line_of_rule(row: PoolRule, part: DeskPart) -> DeskLine:
     page = "approve" if part == DeskPart.WAITING else "change"
     from_on = gettext("Counts from %(day)s on.") % {"day": date_format(row.from_on)}
     return DeskLine(
-        title=gettext("%(pool)s: %(rule)s") % {"pool": row.pool.code, "rule": row},
+        title=rule_in_words(row),
         note=noted(part, row.asked_by, from_on),
         url=reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}", args=[row.pk]),
         since=row.asked_at,
     )
+
+
+def rule_in_words(row: PoolRule) -> str:
+    if isinstance(row, TakeBackRule):
+        return gettext("Take unused GPU-hours of %(pool)s back (%(funding)s)") % {
+            "pool": row.pool.code,
+            "funding": row.get_funding_display(),
+        }
+    return gettext("When a period on %(pool)s ends: %(rule)s") % {"pool": row.pool.code, "rule": row}
 
 
 def imports_gone_wrong(user: User, at: datetime) -> Iterator[DeskGroup]:

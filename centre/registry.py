@@ -41,7 +41,7 @@ class DeskPart(models.TextChoices):
     """The parts of the desk, in the order in which they stand there; one without lines is left out."""
 
     WAITING = "waiting", _("Waiting for you")
-    ASKED = "asked", _("You asked; it waits for somebody else")
+    ASKED = "asked", _("Asked for by you, waiting for somebody else")
 
 
 @dataclass(frozen=True)
