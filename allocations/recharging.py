@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from allocations import refunds, staging
+from allocations import refunds, settling, staging
 from allocations.charging import billable_span, gpu_parts, split_by_day
 from allocations.models import Allocation
 from allocations.posting import move_used, post_usage
@@ -139,6 +139,7 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
         refunds.follow_usage(at=at, gains=False)
         move_used()
         refunds.follow_usage(at=at, gains=True)
+        settling.settle_late_usage(at=at)
         return posted
 
 

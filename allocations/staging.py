@@ -41,12 +41,20 @@ def lock_cluster(cluster_id: int) -> None:
 
 
 def lock_allocations(table: str) -> None:
-    """Lock the allocations that a temporary table names, in one order: two postings never wait for each other."""
+    """Lock the allocations that a temporary table names, in one order: two postings never wait for each other.
+
+    With them those to which hours went over when their periods were closed: late usage may take some back.
+    """
     if is_postgres():
         execute(
             f"""
-            SELECT id FROM allocations_allocation
-            WHERE id IN (SELECT allocation_id FROM {table}) ORDER BY id FOR UPDATE
+            WITH RECURSIVE touched(id) AS (
+                SELECT DISTINCT allocation_id FROM {table}
+                UNION
+                SELECT ended.following_id FROM allocations_periodend AS ended
+                JOIN touched ON touched.id = ended.allocation_id WHERE ended.following_id IS NOT NULL
+            )
+            SELECT id FROM allocations_allocation WHERE id IN (SELECT id FROM touched) ORDER BY id FOR UPDATE
             """  # noqa: S608  a table of our own
         )
 

@@ -19,7 +19,7 @@ from typing import Self
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
@@ -173,6 +173,23 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
     def unresolved_holds(self) -> Self:
         """Holds that were neither used nor let go."""
         return self.filter(kind=LedgerEntry.Kind.HOLD, reversed_by__isnull=True)
+
+    def of_reserve(self) -> Self:
+        """What went back to the centre: forfeits, their reversals, and what late usage changed of them.
+
+        Late usage moves carried-over hours on two allocations of a pool at once, which add up to nothing.
+        """
+        Kind = LedgerEntry.Kind  # noqa: N806  a class
+        return self.filter(
+            Q(kind=Kind.FORFEIT)
+            | Q(kind=Kind.REVERSAL, reverses__kind=Kind.FORFEIT)
+            | Q(kind=Kind.CORRECTION, source_kind="late_usage")
+        )
+
+    def returned_to_reserve(self) -> dict[int, int]:
+        """GPU-seconds that went back to the reserve, less what came out of it again, by the number of the pool."""
+        sums = self.of_reserve().order_by().values("allocation__pool").annotate(sum=Sum("seconds"))
+        return {row["allocation__pool"]: -row["sum"] for row in sums}
 
 
 class LedgerEntry(models.Model):
