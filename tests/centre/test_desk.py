@@ -23,6 +23,7 @@ from centre.models import Cluster, User
 from centre.permissions import StaffRole
 from centre.registry import DeskGroup, DeskLine, DeskPart
 from subsidies import awards
+from subsidies.models import Decision
 from tests import make
 from tests.subsidies import cases
 
@@ -114,7 +115,7 @@ def asked_role(*, user: User | None = None, by: User | None = None) -> Any:
 
 def test_each_role_sees_what_it_may_answer(asking: User) -> None:
     everything_waits(asking)
-    case = awards.Decision.objects.get().application
+    case = Decision.objects.get().application
     seen = {role: titles(make.staff(role)) for role in StaffRole}
     expected: dict[StaffRole, list[str]] = {role: [] for role in StaffRole}
     expected[R.ALLOCATION_OFFICER] = [
