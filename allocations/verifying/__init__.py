@@ -11,7 +11,7 @@ goes through the books a part at a time, so that its memory does not grow with t
 from collections.abc import Iterator
 
 from allocations.verifying.decisions import wrong_decisions
-from allocations.verifying.periods import wrong_take_backs
+from allocations.verifying.periods import wrong_period_ends, wrong_take_backs
 from allocations.verifying.refunds import wrong_refunds
 from allocations.verifying.requests import wrong_requests
 from allocations.verifying.totals import wrong_totals
@@ -29,4 +29,5 @@ def differences() -> Iterator[str]:
     yield from wrong_refunds()
     yield from wrong_decisions()
     yield from wrong_requests()
+    yield from wrong_period_ends()
     yield from wrong_take_backs()

@@ -57,12 +57,9 @@ def wrong_corrections(part: Part) -> Iterator[str]:
 
 def wrong_transfers(part: Part) -> Iterator[str]:
     """Both legs exist, between two allocations of one pool, sum zero, by the same people at the same instant."""
-    legs = [entry for entry in part.entries.values() if entry.kind == "transfer"]
+    legs = [entry for entry in part.entries.values() if is_leg(entry)]
     other_keys = {leg.pk: key_of_other_leg(leg.key) for leg in legs}
-    others = {
-        other.key: other
-        for other in LedgerEntry.objects.filter(kind="transfer", key__in=other_keys.values()).order_by("pk")
-    }
+    others = {other.key: other for other in LedgerEntry.objects.filter(key__in=other_keys.values()).order_by("pk")}
     undone = set(
         LedgerEntry.objects.filter(reverses__in=[*other_keys, *(other.pk for other in others.values())]).values_list(
             "reverses", flat=True
@@ -73,9 +70,9 @@ def wrong_transfers(part: Part) -> Iterator[str]:
     )
     for leg in legs:
         other = others.get(other_keys[leg.pk])
-        if other is None:
+        if other is None or other.kind != leg.kind:
             yield f"Entry {leg.pk}: the other half of this transfer is missing."
-        elif leg.seconds < 0 or leg.key.endswith(":out"):
+        elif leg.key.endswith(":out"):
             own_pool = part.allocations[leg.allocation_id].pool_id
             if leg.seconds + other.seconds:
                 yield f"Entry {leg.pk}: it moves {leg.seconds} GPU-seconds, the other half {other.pk} {other.seconds}."
@@ -85,6 +82,11 @@ def wrong_transfers(part: Part) -> Iterator[str]:
                 yield f"Entry {leg.pk}: of it and the other half {other.pk} only one was reversed."
             if behind(leg) != behind(other):
                 yield f"Entry {leg.pk}: other people, or another instant, stand behind the other half {other.pk}."
+
+
+def is_leg(entry: LedgerEntry) -> bool:
+    """A transfer, or what late usage changes about one that carried over."""
+    return entry.kind == "transfer" or (entry.source_kind == "late_usage" and entry.key.endswith((":out", ":in")))
 
 
 def key_of_other_leg(key: str) -> str:

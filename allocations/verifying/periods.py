@@ -1,8 +1,89 @@
 """Closed periods and take-backs by rule: what became of unused GPU time against the rule that says so."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from allocations.models import TakeBackWarning
+from allocations.models import LedgerEntry, PeriodEnd, TakeBackWarning
+
+ENDS_AT_A_TIME = 200
+OF_CLOSING = ("period_end", "late_usage")
+
+
+def wrong_period_ends() -> Iterator[str]:
+    """What was carried over and forfeited follows from what was given, used and held, and from the rule's limit."""
+    last = 0
+    ends = PeriodEnd.objects.select_related("allocation", "following", "rule").order_by("pk")
+    while found := list(ends.filter(pk__gt=last)[:ENDS_AT_A_TIME]):
+        last = found[-1].pk
+        entries: dict[int, list[LedgerEntry]] = defaultdict(list)
+        touched = [number for end in found for number in (end.allocation_id, end.following_id) if number]
+        for entry in LedgerEntry.objects.filter(allocation__in=touched, source_kind__in=OF_CLOSING).order_by("pk"):
+            ended = entry.source_reference.removeprefix("period-end-")
+            if ended.isdecimal():
+                entries[int(ended)].append(entry)
+        given = given_by_the_end(found)
+        for end in found:
+            yield from wrong_period_end(end, entries[end.allocation_id])
+            yield from wrong_limit(end, given.get(end.pk, 0))
+
+
+def wrong_period_end(end: PeriodEnd, entries: list[LedgerEntry]) -> Iterator[str]:
+    """The closing of one period against the books as they are now."""
+    ended, what = end.allocation, f"Period end of {end.allocation.reference}"
+    if ended.state != "closed":
+        yield f"{what}: the allocation is {ended.state}, not closed."
+    for entry in entries:
+        if (entry.asked_by_id, entry.approved_by_id) != (end.rule.asked_by_id, end.rule.approved_by_id):
+            yield f"{what}: others stand behind entry {entry.pk} than behind its rule."
+    taken = -sum(entry.seconds for entry in entries if entry.allocation_id == end.allocation_id)
+    carried = sum(entry.seconds for entry in entries if entry.allocation_id == end.following_id)
+    forfeited = taken - carried
+    left = max(0, ended.granted_seconds + taken - ended.used_seconds - ended.held_seconds)
+    most = left if end.most_seconds is None else min(left, end.most_seconds)
+    due = most if end.following_id else 0
+    if carried > due and was_emptied(end):
+        due = carried  # the allocation that follows had no more to give back
+    if (carried, forfeited) != (due, max(0, left - due)):
+        yield (
+            f"{what}: {carried} GPU-seconds were carried over and {forfeited} forfeited; "
+            f"its usage and rule say {due} and {max(0, left - due)}."
+        )
+
+
+def was_emptied(end: PeriodEnd) -> bool:
+    """Whether the allocation that follows was left without any granted hours since then."""
+    granted = LedgerEntry.objects.filter(allocation=end.following_id, total="granted").order_by("pk")
+    stands = 0
+    for recorded_at, seconds in granted.values_list("recorded_at", "seconds").iterator():
+        stands += seconds
+        if recorded_at >= end.closed_at and stands == 0:
+            return True
+    return stands == 0
+
+
+def given_by_the_end(ends: list[PeriodEnd]) -> dict[int, int]:
+    """What was granted to each of the allocations when it was closed, before its closing took anything."""
+    closed = {end.allocation_id: end for end in ends}
+    given: dict[int, int] = defaultdict(int)
+    granted = LedgerEntry.objects.filter(allocation__in=closed, total="granted").order_by("pk")
+    for allocation, at, seconds, reference in granted.values_list(
+        "allocation", "recorded_at", "seconds", "source_reference"
+    ).iterator():
+        end = closed[allocation]
+        if at <= end.closed_at and reference != f"period-end-{allocation}":
+            given[end.pk] += seconds
+    return given
+
+
+def wrong_limit(end: PeriodEnd, given: int) -> Iterator[str]:
+    """The limit that was frozen is the rule's share of what was granted then."""
+    limits = {"none": 0, "all": None, "at_most": given * end.rule.most_bp // 10_000}
+    limit = limits[end.rule.carry_over]
+    if end.most_seconds != limit:
+        yield (
+            f"Period end of {end.allocation.reference}: at most {end.most_seconds} GPU-seconds are to be carried over, "
+            f"its rule says {limit}."
+        )
 
 
 def wrong_take_backs() -> Iterator[str]:
@@ -12,5 +93,16 @@ def wrong_take_backs() -> Iterator[str]:
         entry, rule = warning.entry, warning.rule
         if entry is None or (entry.kind, entry.allocation_id) != ("forfeit", warning.allocation_id):
             yield f"Take-back warning {warning.pk}: entry {warning.entry_id} is no forfeit on its allocation."
+        elif (entry.source_kind, entry.source_reference) != ("take_back_rule", str(warning.pk)):
+            yield f"Take-back warning {warning.pk}: entry {entry.pk} names another source."
         elif (entry.asked_by_id, entry.approved_by_id) != (rule.asked_by_id, rule.approved_by_id):
             yield f"Take-back warning {warning.pk}: others stand behind entry {entry.pk} than behind its rule."
+    named = TakeBackWarning.objects.filter(entry__isnull=False)
+    for pk in (
+        LedgerEntry.objects.filter(source_kind="take_back_rule")
+        .exclude(pk__in=named.values("entry"))
+        .order_by("pk")
+        .values_list("pk", flat=True)
+        .iterator()
+    ):
+        yield f"Entry {pk}: it was taken back by rule, and no warning names it."
