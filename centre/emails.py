@@ -70,7 +70,7 @@ def deliver(letters: Iterable[tuple[User, EmailMessage]]) -> list[User]:
         message.connection = connection
         try:
             message.send()
-        except (smtplib.SMTPException, OSError) as error:
+        except (smtplib.SMTPException, OSError, ValueError) as error:  # ValueError: an address that cannot be written
             logger.warning("A letter to person %s could not be sent: %s", user.pk, error)
             undelivered.append(user)
             connection.close()

@@ -324,6 +324,16 @@ def test_undelivered_letter_goes_out_the_next_night_and_holds_nobody_up(settings
 
 
 @on_rows
+def test_address_that_cannot_be_written_holds_nobody_up() -> None:
+    allocation = make.allocation(end_on=TODAY)
+    broken, reached = lead_of(allocation), lead_of(allocation)
+    User.objects.filter(pk=broken.pk).update(email="some\nbody@example.org")
+    notices.find_due(at=NOW)
+    result = notices.send(at=NOW)
+    assert (result.sent, result.undelivered) == ([reached], [broken])
+
+
+@on_rows
 def test_killed_run_loses_nothing_and_repeats_nothing(settings: Settings) -> None:
     settings.EMAIL_BACKEND = f"{__name__}.KillingBackend"
     allocation = make.allocation(end_on=TODAY)
