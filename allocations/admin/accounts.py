@@ -3,10 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
@@ -14,18 +11,17 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from allocations import ledger, requests
-from allocations.admin.asking import ask_page
+from allocations import movements, requests
+from allocations.admin.movements import reverse_page, take_back_page, top_up_page, transfer_page
+from allocations.admin.opening import open_page
+from allocations.admin.proposing import MAY_ACT
+from allocations.admin.refunding import refund_page
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
-from centre.admin.acts import act_page, act_urls, row_of_act
-from centre.admin.choosing import chosen, day
+from centre.admin.acts import act_urls, row_of_act
 from centre.admin.kept import ActLink, CappedPaginator, HistoryAdmin, HistoryInline
-from centre.forms import GpuHoursField
-from centre.http import signed_in
 from centre.templatetags.portal import gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
-REFUSALS = (ledger.LedgerError, requests.RequestError)
 
 
 class OverdrawnFilter(admin.SimpleListFilter):
@@ -64,50 +60,6 @@ class PeriodFilter(admin.SimpleListFilter):
             "to_come": Q(start_on__gt=today),
         }
         return queryset.filter(wanted.get(self.value() or "", Q()))
-
-
-class OpeningForm(forms.Form):
-    """What an officer says of a new allocation."""
-
-    project = chosen(Allocation, "project")
-    pool = chosen(Allocation, "pool")
-    reference = forms.CharField(
-        label=_("Reference"),
-        max_length=80,
-        help_text=_("The number of the agreement, award or order; no two are the same."),
-    )
-    account = forms.CharField(
-        label=_("Slurm account"),
-        max_length=128,
-        required=False,
-        help_text=_("Whose job runs draw on it. Leave it empty to take the project’s code."),
-    )
-    funding = forms.ChoiceField(label=_("Funding"), choices=Allocation.Funding.choices)
-    start_on = day(label=_("First day"))
-    end_on = day(label=_("Last day"), help_text=_("Both days are included."))
-    seconds = GpuHoursField(
-        label=_("GPU-hours to ask for"),
-        min_value=0,
-        help_text=_("Another officer approves them before they can be used. 0: none yet."),
-    )
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 60, "class": "vLargeTextField"}),
-    )
-
-    def clean_reference(self) -> str:
-        reference: str = self.cleaned_data["reference"]
-        if Allocation.objects.filter(reference=reference).exists():
-            raise forms.ValidationError(_("Another allocation has this reference."))
-        return reference
-
-    def clean(self) -> dict[str, Any]:
-        given = super().clean() or {}
-        first, last = given.get("start_on"), given.get("end_on")
-        if first and last and last < first:
-            self.add_error("end_on", _("The last day is before the first."))
-        return given
 
 
 class EntriesOfAllocation(HistoryInline[LedgerEntry]):
@@ -213,48 +165,38 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         return request.user.has_perm("allocations.add_allocation")
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Open an allocation without hours, and ask for its hours in the same breath."""
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-
-        @transaction.atomic
-        def run(given: dict[str, Any]) -> tuple[str, Allocation]:
-            by, at = signed_in(request), timezone.now()
-            seconds = given.pop("seconds")
-            opened = ledger.open_allocation(**given, seconds=0, by=by, approved_by=None, at=at, source_kind="request")
-            if not seconds:
-                return gettext("%(reference)s is open, without GPU-hours yet.") % {"reference": opened}, opened
-            requests.ask(allocation=opened, seconds=seconds, reason=given["reason"], by=by, at=at)
-            return gettext("%(reference)s is open. %(hours)s GPU-hours wait for another officer’s approval.") % {
-                "reference": opened,
-                "hours": gpu_hours(seconds),
-            }, opened
-
-        return act_page(
-            request,
-            admin=self,
-            row=None,
-            title=_("Open an allocation"),
-            explanation=_(
-                "The allocation is open at once and takes the job runs of its Slurm account. "
-                "GPU-hours are given only when another officer approves them."
-            ),
-            form=OpeningForm(request.POST or None),
-            button=_("Open the allocation"),
-            run=run,
-            refusals=REFUSALS,
-        )
+        return open_page(request, self)
 
     def acts(self, request: HttpRequest, obj: Allocation) -> list[ActLink]:
-        if obj.state in requests.TAKES_HOURS and request.user.has_perm("allocations.change_allocation"):
-            return [ActLink(_("Ask for more GPU-hours"), "../ask/")]
-        return []
+        if obj.state not in requests.TAKES_HOURS or not request.user.has_perm(MAY_ACT):
+            return []
+        return [
+            ActLink(_("Give more"), "../top-up/"),
+            ActLink(_("Move"), "../transfer/"),
+            ActLink(_("Take back"), "../take-back/"),
+            ActLink(_("Refund job runs"), "../refund/"),
+        ]
 
     def get_urls(self) -> list[URLPattern]:
-        return [*act_urls(self, [("ask", self.ask)]), *super().get_urls()]
+        acts = [
+            ("top-up", self.top_up),
+            ("transfer", self.transfer),
+            ("take-back", self.take_back),
+            ("refund", self.refund),
+        ]
+        return [*act_urls(self, acts), *super().get_urls()]
 
-    def ask(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return ask_page(request, self, row_of_act(self, request, object_id, "allocations.change_allocation"))
+    def top_up(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return top_up_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def transfer(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return transfer_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def take_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return take_back_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return refund_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
 
 
 class RunsOfEntry(HistoryInline[RunCharge]):
@@ -320,6 +262,30 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
     )
     readonly_fields = ("hours",)
     inlines = (RunsOfEntry,)
+
+    def heading(self, obj: LedgerEntry) -> str:
+        return gettext("Entry %(number)s: %(kind)s") % {"number": obj.pk, "kind": obj.get_kind_display()}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
+        related = ("allocation__project", "allocation__pool", "asked_by", "approved_by", "reverses")
+        return super().get_queryset(request).select_related(*related)
+
+    def acts(self, request: HttpRequest, obj: LedgerEntry) -> list[ActLink]:
+        """An entry can be reversed once, by the rules of the ledger, while its allocation takes decisions."""
+        if obj.allocation.state not in requests.TAKES_HOURS or not request.user.has_perm(MAY_ACT):
+            return []
+        try:
+            movements.refuse_irreversible(obj)
+            movements.refuse_reversed(obj)
+        except (movements.NotReversible, movements.AlreadyReversed):
+            return []
+        return [ActLink(_("Reverse this entry"), "../reverse/")]
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*act_urls(self, [("reverse", self.reverse)]), *super().get_urls()]
+
+    def reverse(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return reverse_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str

@@ -8,108 +8,128 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from allocations import ledger, requests
-from allocations.models import Allocation, ChangeRequest
-from centre.admin.acts import Effect, act_page, act_urls, row_of_act
-from centre.admin.kept import ActLink, HistoryAdmin, KeptAdmin
+from allocations import requests
+from allocations.admin.effects import effects_of, headline
+from allocations.admin.movements import facts_of_entry
+from allocations.admin.proposing import MAY_ACT, REFUSALS, facts_of, said_of, text_field
+from allocations.models import ChangeRequest, JobRun, RequestedRun
+from allocations.run_states import in_words
+from centre.admin.acts import Confirmation, act_page, act_urls, row_of_act
+from centre.admin.confirming import exact_hours
+from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.forms import GpuHoursField
 from centre.http import signed_in
-from centre.models import User
+from centre.models import Membership, Representative, User
 from centre.templatetags.portal import gpu_hours, written_instant
 
-REFUSALS = (ledger.LedgerError, requests.RequestError)
-MAY_ANSWER = "allocations.change_allocation"
+MOST_RUNS = 200
+Kind = ChangeRequest.Kind
 
 
-def text_field(label: Any, **options: Any) -> forms.CharField:
-    """A few lines of text."""
-    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "class": "vLargeTextField"})
-    return forms.CharField(label=label, max_length=500, widget=widget, **options)
-
-
-class AskingForm(forms.Form):
-    seconds = GpuHoursField(label=_("GPU-hours"), min_value=0, help_text=_("How many more than are granted now."))
-    reason = text_field(_("Reason"), help_text=_("The other officer, and later the auditor, read this."))
-
-
-class ApprovalForm(forms.Form):
-    seconds = GpuHoursField(label=_("GPU-hours to give"), min_value=0, help_text=_("As asked, or fewer."))
+class AnswerForm(forms.Form):
     answer = text_field(_("Answer"), required=False, help_text=_("The person who asked reads this."))
+
+
+class ApprovalForm(AnswerForm):
+    """What can be approved in part says how much."""
+
+    seconds = GpuHoursField(label=_("GPU-hours"), min_value=0, help_text=_("As asked, or fewer."))
+    field_order = ("seconds", "answer")
 
 
 class RefusalForm(forms.Form):
     answer = text_field(_("Answer"), help_text=_("Why not. The person who asked reads this."))
 
 
-def facts_of(allocation: Allocation) -> list[tuple[Any, str]]:
-    """What an officer looks at before giving hours."""
-    return [
-        (_("Project"), str(allocation.project)),
-        (_("Allocation"), f"{allocation.reference}, {allocation.get_funding_display()}"),
-        (_("GPU pool"), str(allocation.pool)),
-        (_("Period"), f"{date_format(allocation.start_on)} – {date_format(allocation.end_on)}"),
-        (_("Used (GPU-hours)"), gpu_hours(allocation.used_seconds)),
-    ]
+class WaitsFilter(admin.SimpleListFilter):
+    title = _("waits for")
+    parameter_name = "waits"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("me", _("Me")), ("another", _("Another officer"))]
+
+    def queryset(self, request: Any, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
+        """What waits and was asked by somebody else, for a project to which one does not belong; or the others."""
+        if self.value() not in {"me", "another"}:
+            return queryset
+        waiting = queryset.filter(state=ChangeRequest.State.ASKED)
+        by = request.user
+        own = Membership.objects.current().filter(user=by).values("project")
+        signs_for = Representative.objects.filter(user=by, ended_at=None).values("tenant")
+        for_me = (
+            waiting.exclude(asked_by=by)
+            .exclude(project__in=own)
+            .exclude(project__tenant__in=signs_for)
+            .exclude(to_allocation__project__in=own)
+            .exclude(to_allocation__project__tenant__in=signs_for)
+        )
+        if not by.has_perm(MAY_ACT):
+            for_me = for_me.none()
+        return for_me if self.value() == "me" else waiting.exclude(pk__in=for_me.values("pk"))
 
 
-def ask_page(request: HttpRequest, page: KeptAdmin[Allocation], allocation: Allocation) -> HttpResponse:
-    """Ask for more hours on an allocation; nothing is given yet."""
+class RunsOfRequest(HistoryInline[RequestedRun]):
+    model = RequestedRun
+    fk_name = "request"
+    fields = ("run", "state", "nodes", "started", "hours")
+    readonly_fields = ("state", "nodes", "started", "hours")
+    related = ("run",)
+    verbose_name_plural = _("The job runs to refund (the first 50)")
+    show_change_link = False
 
-    def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
-        asked = requests.ask(allocation=allocation, by=signed_in(request), at=timezone.now(), **given)
-        return gettext("%(hours)s GPU-hours on %(reference)s wait for another officer’s approval.") % {
-            "hours": gpu_hours(asked.asked_seconds),
-            "reference": allocation.reference,
-        }, asked
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Part of what was asked."""
+        return request.user.has_perm("allocations.view_changerequest")
 
-    return act_page(
-        request,
-        admin=page,
-        row=allocation,
-        title=_("Ask for more GPU-hours"),
-        explanation=_("Nothing changes until another officer has approved the request."),
-        facts=[
-            *facts_of(allocation),
-            (_("Granted (GPU-hours)"), gpu_hours(allocation.granted_seconds)),
-            (_("Left (GPU-hours)"), gpu_hours(allocation.available_seconds)),
-        ],
-        form=AskingForm(request.POST or None),
-        button=_("Ask for approval"),
-        run=run,
-        refusals=REFUSALS,
-    )
+    @admin.display(description=_("how it ended"))
+    def state(self, obj: RequestedRun) -> str:
+        return str(in_words(obj.run.state)[0])
+
+    @admin.display(description=_("nodes"))
+    def nodes(self, obj: RequestedRun) -> str:
+        return Truncator(obj.run.node_list).chars(40)
+
+    @admin.display(description=_("started"))
+    def started(self, obj: RequestedRun) -> str:
+        return written_instant(obj.run.start_at) if obj.run.start_at else "–"
+
+    @admin.display(description=_("GPU-hours"))
+    def hours(self, obj: RequestedRun) -> str:
+        return gpu_hours(obj.seconds, 2)
 
 
 @admin.register(ChangeRequest)
 class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
-    list_display = ("asked_at", "project_code", "reference", "kind", "hours", "state", "asked_by", "answered_by")
+    list_display = (
+        *("asked_at", "kind", "hours", "reference", "project_code", "why", "state"),
+        *("asked_by", "answered_by"),
+    )
     list_select_related = ("project", "allocation", "asked_by", "answered_by")
-    list_filter = ("state", "kind")
+    list_filter = (WaitsFilter, "state", "kind")
     search_fields = ("project__code", "project__title", "allocation__reference", "asked_by__email", "asked_by__name")
     search_help_text = _("By project, allocation, or the person who asked.")
     ordering = ("-asked_at",)
     fields = (
-        "project",
-        "allocation",
-        "kind",
-        "state",
-        "hours",
-        "given",
-        "reason",
-        "asked_by",
-        "asked_at",
-        "answer",
-        "answered_by",
-        "answered_at",
+        *("project", "allocation", "to_allocation", "entry", "kind", "state", "hours", "given", "reason"),
+        *("asked_by", "asked_at", "answer", "answered_by", "answered_at"),
     )
     readonly_fields = ("hours", "given")
+    inlines = (RunsOfRequest,)
 
     def heading(self, obj: ChangeRequest) -> str:
         return f"{obj.project.code}: {obj.get_kind_display()}"
+
+    def get_fields(self, request: HttpRequest, obj: ChangeRequest | None = None) -> Any:
+        """Only what a request of this kind is about."""
+        absent = {name for name in ("to_allocation", "entry") if obj is not None and getattr(obj, f"{name}_id") is None}
+        return tuple(name for name in self.fields if name not in absent)
+
+    def get_inlines(self, request: HttpRequest, obj: ChangeRequest | None) -> Any:
+        return self.inlines if obj is not None and obj.kind == Kind.REFUND else ()
 
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: ChangeRequest) -> str:
@@ -119,28 +139,29 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     def reference(self, obj: ChangeRequest) -> str:
         return obj.allocation.reference if obj.allocation else "–"
 
-    @admin.display(description=_("asked for (GPU-hours)"), ordering="asked_seconds")
+    @admin.display(description=_("reason"))
+    def why(self, obj: ChangeRequest) -> str:
+        return Truncator(obj.reason).chars(60)
+
+    @admin.display(description=_("GPU-hours"), ordering="asked_seconds")
     def hours(self, obj: ChangeRequest) -> str:
-        return gpu_hours(obj.asked_seconds)
+        return exact_hours(obj.asked_seconds)
 
     @admin.display(description=_("approved (GPU-hours)"))
     def given(self, obj: ChangeRequest) -> str:
-        return gpu_hours(obj.approved_seconds)
+        return exact_hours(obj.approved_seconds)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChangeRequest]:
-        return (
-            super()
-            .get_queryset(request)
-            .select_related("project", "allocation__project", "allocation__pool", "asked_by")
-        )
+        related = ("project", "allocation__project", "allocation__pool", "to_allocation__project", "asked_by", "hold")
+        return super().get_queryset(request).select_related(*related, "entry__allocation")
 
     def acts(self, request: HttpRequest, obj: ChangeRequest) -> list[ActLink]:
-        if not requests.waits(obj) or not request.user.has_perm(MAY_ANSWER):
+        if not requests.waits(obj) or not request.user.has_perm(MAY_ACT):
             return []
         if obj.asked_by_id == request.user.pk:
             return [ActLink(_("Withdraw"), "../withdraw/")]
         links = [ActLink(_("Decline"), "../decline/")]
-        if obj.kind == ChangeRequest.Kind.TOP_UP and obj.allocation_id:
+        if obj.kind in requests.MOVES_HOURS and obj.allocation_id:
             links.insert(0, ActLink(_("Approve"), "../approve/"))
         return links
 
@@ -149,32 +170,50 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         return [*act_urls(self, acts), *super().get_urls()]
 
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Before and after, then the hours are given; the officer who asked is told that somebody else has to."""
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ANSWER)
+        """Now and afterwards, then it is carried out; who changes the amount sees the effect of that first."""
+        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
+        by = signed_in(request)
         asked = row.asked_seconds or 0
+        in_part = row.kind in requests.CAN_BE_PART_APPROVED
+        runs = runs_of(row)
+
+        def confirm(given: dict[str, Any]) -> Confirmation | None:
+            seconds = given.get("seconds", asked)
+            if seconds == asked or not requests.waits(row) or not 0 < seconds < asked:
+                return None  # the page before said it all, or the verb says why not
+            return Confirmation(
+                headline=headline(row, seconds),
+                effects=effects_of(row, seconds),
+                note=gettext("That is less than the %(hours)s GPU-hours that were asked for; the rest is not given.")
+                % {"hours": exact_hours(asked)},
+                button=gettext("Approve this part"),
+            )
 
         def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
-            requests.approve(request=row, by=signed_in(request), at=timezone.now(), **given)
-            return gettext("%(hours)s GPU-hours were given to %(reference)s.") % {
-                "hours": gpu_hours(row.approved_seconds),
-                "reference": row.allocation,
-            }, row
+            approved = requests.approve(request=row, by=by, at=timezone.now(), **given)
+            return said_of(approved), approved
 
+        form_class = ApprovalForm if in_part else AnswerForm
+        waiting = requests.waits(row)
         return act_page(
             request,
             admin=self,
             row=row,
             title=_("Approve the request"),
+            explanation=headline(row, asked, runs=runs["count"]),
             facts=self.facts(row),
-            effects=self.effects(row),
-            form=ApprovalForm(request.POST or None, initial={"seconds": asked}),
-            button=_("Give the GPU-hours"),
+            effects=effects_of(row, asked) if waiting else (),
+            form=form_class(request.POST or None, initial={"seconds": asked}),
+            button=_("Approve and carry out"),
             run=run,
             refusals=REFUSALS,
+            confirm=confirm,
+            template="admin/allocations/approve.html",
+            more={**runs, "waits": waiting, "has_two_steps": False},
         )
 
     def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ANSWER)
+        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
 
         def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
             requests.decline(request=row, by=signed_in(request), at=timezone.now(), **given)
@@ -185,6 +224,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             admin=self,
             row=row,
             title=_("Decline the request"),
+            explanation=self.in_one_line(row),
             facts=self.facts(row),
             form=RefusalForm(request.POST or None),
             button=_("Decline"),
@@ -194,7 +234,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         )
 
     def withdraw(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ANSWER)
+        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
 
         def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
             requests.withdraw(request=row, by=signed_in(request), at=timezone.now())
@@ -205,6 +245,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             admin=self,
             row=row,
             title=_("Withdraw the request"),
+            explanation=self.in_one_line(row),
             facts=self.facts(row),
             button=_("Withdraw"),
             danger=True,
@@ -212,29 +253,29 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             refusals=REFUSALS,
         )
 
+    def in_one_line(self, row: ChangeRequest) -> str:
+        return headline(row, row.asked_seconds, runs=row.runs.count() if row.kind == Kind.REFUND else 0)
+
     def facts(self, row: ChangeRequest) -> list[tuple[Any, str]]:
         """Who asked for what, why, and for which allocation."""
         asked_by: User = row.asked_by
+        other = row.to_allocation
         return [
-            *(facts_of(row.allocation) if row.allocation else [(_("Project"), str(row.project))]),
             (_("Asked for by"), f"{asked_by}, {written_instant(row.asked_at)}"),
             (_("Reason"), row.reason),
+            *(facts_of(row.allocation) if row.allocation else [(_("Project"), str(row.project))]),
+            *([(_("To allocation"), f"{other.reference}, {other.project}")] if other else []),
+            *(facts_of_entry(row.entry) if row.entry else []),
         ]
 
-    def effects(self, row: ChangeRequest) -> list[Effect]:
-        """What the allocation has now, and would have if all that was asked for were given."""
-        allocation, asked = row.allocation, row.asked_seconds or 0
-        if allocation is None:
-            return []
-        return [
-            Effect(
-                _("Granted (GPU-hours)"),
-                gpu_hours(allocation.granted_seconds),
-                gpu_hours(allocation.granted_seconds + asked),
-            ),
-            Effect(
-                _("Left (GPU-hours)"),
-                gpu_hours(allocation.available_seconds),
-                gpu_hours(allocation.available_seconds + asked),
-            ),
-        ]
+
+def runs_of(row: ChangeRequest) -> dict[str, Any]:
+    """The job runs that a refund is asked for, as `run_rows.html` shows them: each with what it was charged."""
+    if row.kind != Kind.REFUND:
+        return {"runs": (), "count": 0}
+    chosen = row.runs.select_related("run").order_by("-run__start_at", "-run")
+    shown: list[tuple[JobRun, bool, Any]] = []
+    for requested in chosen[:MOST_RUNS]:
+        requested.run.refundable_seconds = requested.seconds
+        shown.append((requested.run, True, in_words(requested.run.state)))
+    return {"runs": shown, "count": row.runs.count()}

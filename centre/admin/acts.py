@@ -1,11 +1,11 @@
 """Acts in the admin: a page that says what will happen, asks for what is needed, and calls one verb.
 
 A row's page links to its acts (`KeptAdmin.acts`); each is a small view that ends in `act_page`. Nothing happens on a
-GET. What the verb refuses stands on the page as a sentence, with everything typed still there.
+GET. What the verb refuses stands on the page as a sentence, with everything typed still there. An act that moves hours
+or money asks twice (`confirm`): the second page is made in `centre.admin.confirming`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -17,21 +17,15 @@ from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.functional import Promise
+from django.utils import timezone
 
+from centre.admin.confirming import CHANGE, CONFIRMED, STEP, Confirmation, Effect, Text, form_key, typed
 from centre.admin.kept import KeptAdmin
 
-Text = str | Promise
+__all__ = ["Confirmation", "Effect", "Text", "act_page", "act_urls", "page_of", "row_name", "row_of_act"]
+
 ActView = Callable[[HttpRequest, str], HttpResponse]
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One thing that the act changes: what it is now and what it will be."""
-
-    label: Text
-    before: Text
-    after: Text
+Confirm = Callable[[dict[str, Any]], Confirmation | Sequence[Effect] | None]
 
 
 def act_urls(admin: ModelAdmin[Any], acts: Iterable[tuple[str, ActView]]) -> list[URLPattern]:
@@ -79,23 +73,40 @@ def act_page(
     effects: Sequence[Effect] = (),
     form: forms.Form | None = None,
     danger: bool = False,
+    confirm: Confirm | None = None,
+    with_key: bool = False,
+    template: str = "admin/act.html",
+    more: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
     """Show the page of an act; on a valid POST `run` it with what was filled in, and say what was done.
 
     `run` returns the sentence that says so and the row whose page comes next (None: the list). Exceptions named in
     `refusals` carry a sentence for the person.
+
+    `confirm` is asked first, with what was filled in, and gives what a second page shows; only what is sent from there
+    is run. It gives None where there is nothing to confirm (any more), and may refuse like `run`. `with_key` gives both
+    a "key", the same as often as this form is sent: the verb acts once for it. `template` extends admin/act.html and
+    reads `more`.
     """
     refusal = ""
+    confirmation: Confirmation | None = None
+    key = form_key(request)
+    step = request.POST.get(STEP, "")
     caught: tuple[type[Exception], ...] = (*refusals, ValidationError)
-    if request.method == "POST" and (form is None or form.is_valid()):
+    if request.method == "POST" and step != CHANGE and (form is None or form.is_valid()):
+        given = dict(form.cleaned_data) if form is not None else {}
+        given |= {"key": key} if with_key else {}
         try:
-            sentence, then = run(form.cleaned_data if form is not None else {})
+            if confirm is not None and step != CONFIRMED:
+                confirmation = _confirmation(confirm(dict(given)))
+            sentence, then = run(given) if confirmation is None else ("", None)
         except caught as refused:
-            refusal = " ".join(refused.messages) if isinstance(refused, ValidationError) else str(refused)
+            refusal = _told(refused, form)
         else:
-            messages.success(request, sentence)
-            changelist = reverse(f"admin:{admin.opts.app_label}_{admin.opts.model_name}_changelist")
-            return HttpResponseRedirect(page_of(then) if then is not None else changelist)
+            if confirmation is None:
+                messages.success(request, sentence)
+                changelist = reverse(f"admin:{admin.opts.app_label}_{admin.opts.model_name}_changelist")
+                return HttpResponseRedirect(page_of(then) if then is not None else changelist)
     context = {
         **admin.admin_site.each_context(request),
         "title": title,
@@ -111,6 +122,29 @@ def act_page(
         "button": button,
         "danger": danger,
         "refusal": refusal,
+        "key": key if with_key else "",
+        "has_two_steps": confirm is not None,
+        "now": timezone.now(),
+        **(more or {}),
     }
+    if confirmation is not None:
+        context |= {"confirmation": confirmation, "typed": typed(form) if form is not None else []}
+        context["facts"] = facts if confirmation.facts is None else confirmation.facts
+        template = "admin/act_confirm.html"
     request.current_app = admin.admin_site.name  # read by the {% url %} tag
-    return TemplateResponse(request, "admin/act.html", context)
+    return TemplateResponse(request, template, context)
+
+
+def _told(refused: Exception, form: forms.Form | None) -> str:
+    """Why not, as a sentence; nothing where the fields that are wrong say it themselves."""
+    if not isinstance(refused, ValidationError):
+        return str(refused)
+    if form is not None and hasattr(refused, "error_dict") and refused.error_dict.keys() <= form.fields.keys():
+        form.add_error(None, refused)
+        return ""
+    return " ".join(refused.messages)
+
+
+def _confirmation(asked: Confirmation | Sequence[Effect] | None) -> Confirmation | None:
+    """Effects alone are a confirmation without words of its own."""
+    return asked if asked is None or isinstance(asked, Confirmation) else Confirmation(effects=asked)
