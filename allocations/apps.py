@@ -13,5 +13,10 @@ class AllocationsConfig(AppConfig):
         from centre import registry  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
-        registry.admin_panels += [panels.allocations_of, take_back_preview.who_would_lose]
+        registry.admin_panels += [
+            panels.allocations_of,
+            panels.reserve_of,
+            panels.period_end_of,
+            take_back_preview.who_would_lose,
+        ]
         registry.desk_lines.extend((desk.requests_waiting, desk.rules_waiting, desk.imports_gone_wrong))
