@@ -18,6 +18,7 @@ from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from centre.admin.acts import act_urls, row_of_act
+from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, CappedPaginator, HistoryAdmin, HistoryInline
 from centre.templatetags.portal import gpu_hours
 
@@ -86,7 +87,7 @@ class RequestsOfAllocation(HistoryInline[ChangeRequest]):
 
     @admin.display(description=_("GPU-hours"))
     def hours(self, obj: ChangeRequest) -> str:
-        return gpu_hours(obj.asked_seconds)
+        return exact_hours(obj.asked_seconds)
 
 
 @admin.register(Allocation)
@@ -171,9 +172,9 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         if obj.state not in requests.TAKES_HOURS or not request.user.has_perm(MAY_ACT):
             return []
         return [
-            ActLink(_("Give more"), "../top-up/"),
-            ActLink(_("Move"), "../transfer/"),
-            ActLink(_("Take back"), "../take-back/"),
+            ActLink(_("Give more GPU-hours"), "../top-up/"),
+            ActLink(_("Move GPU-hours"), "../transfer/"),
+            ActLink(_("Take back GPU-hours"), "../take-back/"),
             ActLink(_("Refund job runs"), "../refund/"),
         ]
 

@@ -46,11 +46,11 @@ class RefusalForm(forms.Form):
 
 
 class WaitsFilter(admin.SimpleListFilter):
-    title = _("waits for")
+    title = _("whose turn it is")
     parameter_name = "waits"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("me", _("Me")), ("another", _("Another officer"))]
+        return [("me", _("Mine")), ("another", _("Another officer’s"))]
 
     def queryset(self, request: Any, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
         """What waits and was asked by somebody else, for a project to which one does not belong; or the others."""
@@ -106,7 +106,7 @@ class RunsOfRequest(HistoryInline[RequestedRun]):
 class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     list_display = (
         *("asked_at", "kind", "hours", "reference", "project_code", "why", "state"),
-        *("asked_by", "answered_by"),
+        *("asker", "answerer"),
     )
     list_select_related = ("project", "allocation", "asked_by", "answered_by")
     list_filter = (WaitsFilter, "state", "kind")
@@ -142,6 +142,14 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     @admin.display(description=_("reason"))
     def why(self, obj: ChangeRequest) -> str:
         return Truncator(obj.reason).chars(60)
+
+    @admin.display(description=_("asked for by"), ordering="asked_by__name")
+    def asker(self, obj: ChangeRequest) -> str:
+        return obj.asked_by.name or obj.asked_by.email
+
+    @admin.display(description=_("answered by"), ordering="answered_by__name")
+    def answerer(self, obj: ChangeRequest) -> str:
+        return obj.answered_by.name or obj.answered_by.email if obj.answered_by else "–"
 
     @admin.display(description=_("GPU-hours"), ordering="asked_seconds")
     def hours(self, obj: ChangeRequest) -> str:

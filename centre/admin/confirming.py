@@ -4,7 +4,7 @@ No script is needed: the confirming page carries what was typed as hidden fields
 that a form which is sent twice acts once. Going back gives the filled-in form again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -86,12 +86,12 @@ def in_words(field: forms.Field, value: Any) -> str:
         words = exact_hours(value)
     elif isinstance(value, models.Model) and isinstance(field, forms.ModelChoiceField):
         words = str(field.label_from_instance(value))
+    elif isinstance(value, models.QuerySet):
+        words = several(list(value))
     elif isinstance(field, forms.ChoiceField):
         words = str(dict(field.choices).get(value, value))  # type: ignore[arg-type]  # django-stubs: a callable, too
     elif isinstance(value, date):
         words = date_format(value)
-    elif isinstance(value, Iterable) and not isinstance(value, str):
-        words = several(list(value))
     else:
         words = str(value)
     return words
