@@ -92,10 +92,8 @@ class TakeBackWarningAdmin(HistoryAdmin[TakeBackWarning]):
             explanation=_("Rules take nothing back from the allocation while it is exempted."),
             facts=[
                 *facts_of(row.allocation),
-                (
-                    _("Used by the check (GPU-hours)"),
-                    f"{gpu_hours(row.used_seconds)} / {gpu_hours(row.planned_seconds)}",
-                ),
+                (_("Used by the check (GPU-hours)"), gpu_hours(row.used_seconds)),
+                (_("Planned by the check (GPU-hours)"), gpu_hours(row.planned_seconds)),
                 (_("Taken back on"), date_format(row.due_on)),
                 (_("Would be taken then (GPU-hours)"), gpu_hours(would_lose(row))),
             ],

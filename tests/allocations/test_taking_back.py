@@ -2,102 +2,55 @@
 
 import random
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
-from functools import partial
-from io import StringIO
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 import pytest
 import time_machine
-from django.apps import apps
-from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
-from allocations import exemptions, movements, refunds, rules, taking_back
+from allocations import exemptions, movements, refunds, taking_back
 from allocations.models import (
     Allocation,
     JobRun,
     LedgerEntry,
     Notice,
-    TakeBackExemption,
-    TakeBackRule,
     TakeBackWarning,
 )
-from allocations.posting import PeriodClosed
-from allocations.refusals import BenefitsFromIt, NoReason
-from allocations.take_back_cases import Finding
-from allocations.take_back_preview import preview
 from allocations.taking_back import take_back_unused
 from allocations.verifying import differences
 from centre.models import Event, GpuPool
 from centre.permissions import ProjectRole
 from tests import make
+from tests.allocations.unused_time import (
+    DUE,
+    END,
+    HALF,
+    HOUR,
+    LATER,
+    START,
+    WARNED_ON,
+    at,
+    books_until,
+    given_hours,
+    night,
+    outcome,
+    row_counts,
+    rule_of,
+    told,
+)
 
 pytestmark = pytest.mark.django_db
-
-HOUR = make.HOUR
-ZONE = ZoneInfo("Asia/Hong_Kong")
-START, END = date(2026, 1, 1), date(2026, 4, 10)  # 100 days
-HALF, WARNED_ON, DUE = date(2026, 2, 19), date(2026, 2, 20), date(2026, 3, 6)
-"""The 50th day, the day after it, and 14 days later."""
 
 
 @pytest.fixture(autouse=True)
 def much_later() -> Iterator[None]:
-    """The instants of these tests are passed in; imports only ask that they are over."""
-    with time_machine.travel(datetime(2026, 12, 1, 12, tzinfo=ZONE), tick=False):
+    with time_machine.travel(LATER, tick=False):
         yield
 
 
 @pytest.fixture
 def pool() -> GpuPool:
     return make.pool(from_on=date(2025, 1, 1))
-
-
-def at(day: date, hour: int = 2) -> datetime:
-    return datetime.combine(day, time(hour), tzinfo=ZONE)
-
-
-def rule_of(
-    pool: GpuPool, *, from_on: date = START, funding: str = "internal", approved: bool = True, **terms: int
-) -> TakeBackRule:
-    """Under 40 % at half time: warn, take back 14 days later; unless told otherwise."""
-    asked_at = at(from_on)
-    rule = TakeBackRule(pool=pool, funding=funding, from_on=from_on, reason="GPU time is scarce", **terms)
-    rules.ask_rule(rule=rule, by=make.person(), at=asked_at)
-    return rules.approve_rule(rule=rule, by=make.person(), at=asked_at) if approved else rule
-
-
-def given_hours(pool: GpuPool, *, hours: int = 1_000, funding: str = "internal", end_on: date = END) -> Allocation:
-    return make.allocation(pool=pool, hours=hours, start_on=START, end_on=end_on, funding=funding, at=at(START, 0))
-
-
-def books_until(pool: GpuPool, instant: datetime, *used: tuple[Allocation, date, int]) -> None:
-    """The cluster's books reach that instant; an allocation used so many GPU-hours on a day, at noon."""
-    runs = [make.run(allocation=row, hours=1, gpus=hours, start_at=at(day, 12)) for row, day, hours in used]
-    make.imported(*runs, cluster=pool.cluster, as_of=instant)
-
-
-def night(day: date, *, books: GpuPool | None = None, dry_run: bool = False) -> list[tuple[str, str]]:
-    """What one night finds, as (allocation, what), with books until its midnight where a pool is named."""
-    if books is not None:
-        books_until(books, at(day, 0))
-    return told(take_back_unused(at=at(day), dry_run=dry_run))
-
-
-def told(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.allocation.reference, str(finding.what)) for finding in findings]
-
-
-def outcome(allocation: Allocation) -> tuple[str, int, int]:
-    """Of its one warning; with the GPU-seconds granted and left now."""
-    allocation.refresh_from_db()
-    warning = TakeBackWarning.objects.get(allocation=allocation)
-    return warning.outcome, allocation.granted_seconds, allocation.available_seconds
-
-
-def row_counts() -> dict[str, int]:
-    return {model._meta.label: model._default_manager.count() for model in apps.get_models()}
 
 
 # ---------------------------------------------------------------------------------------------- the check
@@ -312,106 +265,6 @@ def test_warning_is_over_when_the_period_has_ended(pool: GpuPool) -> None:
     night(WARNED_ON, books=pool)
     assert night(END + timedelta(days=1)) == [(allocation.reference, "over")]
     assert outcome(allocation)[0] == "over"
-
-
-# ---------------------------------------------------------------------------------------------- dry run
-
-
-def test_dry_run_finds_the_same_and_writes_nothing(pool: GpuPool) -> None:
-    rule_of(pool)
-    due, fresh, waiting = (
-        given_hours(pool),
-        given_hours(pool, end_on=date(2026, 3, 5) + timedelta(days=64)),
-        given_hours(make.pool(from_on=date(2025, 1, 1))),
-    )
-    rule_of(waiting.pool)
-    night(WARNED_ON, books=pool)
-    books_until(pool, at(DUE, 0))
-    before = row_counts()
-    dry = take_back_unused(at=at(DUE), dry_run=True)
-    assert dict(told(dry)) == {due.reference: "taken", fresh.reference: "warned", waiting.reference: "waiting"}
-    assert row_counts() == before
-    assert take_back_unused(at=at(DUE)) == dry
-
-
-def test_command_prints_who_loses_what(pool: GpuPool) -> None:
-    rule_of(pool)
-    allocation = given_hours(pool)
-    night(WARNED_ON, books=pool)
-    books_until(pool, at(DUE, 0), (allocation, date(2026, 3, 1), 100))
-    waiting = given_hours(make.pool(cluster=make.cluster("stalled"), from_on=date(2025, 1, 1)))
-    rule_of(waiting.pool)
-
-    def said(*arguments: str) -> str:
-        out = StringIO()
-        with time_machine.travel(at(DUE), tick=False):
-            call_command("take_back_unused", *arguments, stdout=out)
-        return " ".join(out.getvalue().split())
-
-    line = f"{allocation.reference} taken back 2026-03-05 100.00 640.00 540.00 2026-03-06"
-    end = "Allocations warned: 0; 540.00 GPU-hours taken back from 1; waiting for usage: 1."
-    dry = said("--dry-run")
-    assert line in dry
-    assert dry.endswith(f"Dry run, nothing is changed. {end}")
-    real = said()
-    assert line in real
-    assert f"{waiting.reference} waits for usage of stalled 2026-02-19" in real
-    assert real.endswith(f"2026-02-19 {end}")
-    again = said()
-    assert allocation.reference not in again
-    assert again.endswith("Allocations warned: 0; 0.00 GPU-hours taken back from 0; waiting for usage: 1.")
-
-
-def test_preview_tells_the_effect_of_a_rule_before_it_is_approved(pool: GpuPool) -> None:
-    rule = rule_of(pool, approved=False, from_on=date(2026, 2, 25))
-    early, late, busy = given_hours(pool), given_hours(pool, end_on=date(2026, 6, 30)), given_hours(pool)
-    spared = given_hours(pool, hours=10)
-    exemptions.exempt(allocation=spared, reason="the data come late", by=make.person(), at=at(START))
-    books_until(pool, at(date(2026, 2, 25), 1), (busy, HALF, 400))
-    before = row_counts()
-    rows = preview(rule, at(date(2026, 2, 25)))
-    assert [(row.allocation, row.takes, row.remark) for row in rows] == [
-        (early, 550 * HOUR, "Left alone: it was to be checked before the rule counts"),
-        (late, 1_000 * HOUR - 1_000 * HOUR * 126 // 181, "Checked when 1 Apr 2026 is over"),
-        (spared, 55 * HOUR // 10, "Exempted"),
-    ]
-    assert (rows[0].until, rows[0].used, rows[0].planned) == (date(2026, 2, 24), 0, 550 * HOUR)
-    assert row_counts() == before
-
-
-# ---------------------------------------------------------------------------------------------- exemptions
-
-
-def test_exemption_needs_a_reason_an_outsider_and_an_open_allocation(pool: GpuPool) -> None:
-    allocation, by = given_hours(pool), make.person()
-    exempt = partial(exemptions.exempt, allocation=allocation, at=at(START))
-    with pytest.raises(NoReason):
-        exempt(reason=" ", by=by)
-    for insider in (
-        make.member(project=allocation.project),
-        make.representative(tenant=allocation.project.tenant),
-    ):
-        with pytest.raises(BenefitsFromIt):
-            exempt(reason="because", by=insider)
-    first = exempt(reason="because", by=by)
-    assert exempt(reason="because", by=by) == first
-    with pytest.raises(exemptions.AlreadyExempted):
-        exempt(reason="another reason", by=by)
-    assert TakeBackExemption.objects.count() == 1
-    with pytest.raises(BenefitsFromIt):
-        exemptions.end_exemption(exemption=first, by=make.member(project=allocation.project), at=at(START))
-    exemptions.end_exemption(exemption=first, by=by, at=at(START, 3))
-    with pytest.raises(exemptions.AlreadyEnded):
-        exemptions.end_exemption(exemption=first, by=by, at=at(START, 4))
-    Allocation.objects.filter(pk=allocation.pk).update(state="closed")
-    with pytest.raises(PeriodClosed):
-        exempt(reason="because", by=by)
-    acts = Event.objects.filter(object_type="allocations.allocation", object_id=str(allocation.pk)).order_by("pk")
-    assert list(acts.values_list("act", "actor")) == [
-        ("open_allocation", acts[0].actor_id),
-        ("exempt_from_take_back", by.pk),
-        ("end_exemption", by.pk),
-    ]
 
 
 # ---------------------------------------------------------------------------------------------- once
