@@ -154,7 +154,7 @@ def say_used(allocation: Allocation) -> Said:
         )
     return Said(
         _("%(percent)s %% of the GPU-hours are used.") % {"percent": percent},
-        _("Look at what your team still plans to run. If what is left will not do, ask the centre for more in time."),
+        _("Look at what the team still plans to run. If what is left will not do, ask the centre for more in time."),
     )
 
 
@@ -189,7 +189,7 @@ def say_warned(allocation: Allocation, warning: TakeBackWarning | None) -> Said:
         _("Unused GPU-hours will be taken back on %(day)s, unless the use catches up.")
         % {"day": written_day(warning.due_on)},
         _(
-            "Until %(checked)s your team used %(used)s GPU-hours, where an even pace would have used %(planned)s. "
+            "Until %(checked)s the team used %(used)s GPU-hours, where an even pace would have used %(planned)s. "
             "On %(day)s the centre takes back what is then left beyond what an even pace needs until the last day: "
             "%(takes)s GPU-hours if nothing more is used. "
             "Use the GPU-hours before, or tell the centre why they are needed later."
@@ -205,7 +205,7 @@ def say_warned(allocation: Allocation, warning: TakeBackWarning | None) -> Said:
 
 
 def say_taken(warning: TakeBackWarning | None) -> Said:
-    do = _("What is left stays yours until the last day. If your team will need more, ask the centre.")
+    do = _("What is left stays yours until the last day. If the team will need more, ask the centre.")
     if warning is None or warning.entry is None:
         return Said(_("Unused GPU-hours were taken back."), do)
     return Said(

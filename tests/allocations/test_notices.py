@@ -463,7 +463,7 @@ def test_take_back_letters_say_what_is_taken_and_when() -> None:
     notices.owe(allocation=allocation, kind=Kind.TAKE_BACK_WARNED, at=NOW)
     (body,) = night()
     assert told(body) == ["Unused GPU-hours will be taken back on 29 Jun 2026, unless the use catches up."]
-    assert "Until 14 Jun 2026 your team used 10 GPU-hours, where an even pace would have used 40." in body
+    assert "Until 14 Jun 2026 the team used 10 GPU-hours, where an even pace would have used 40." in body
     assert "until the last day: 41 GPU-hours if nothing more is used." in body  # 100 less 107/181 of 100
 
     warning.entry = allocation.entries.get()  # its 100 GPU-hours stand for what was taken
