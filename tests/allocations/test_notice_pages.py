@@ -167,7 +167,7 @@ def test_command_sends_letters_once() -> None:
 
 
 def test_command_names_whom_it_could_not_reach(settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "tests.allocations.test_notices.BrokenBackend"
+    settings.EMAIL_BACKEND = "tests.allocations.letters.BrokenBackend"
     told_lead(make.allocation(end_on=TODAY), email="a@lost.example.org")
     with pytest.raises(CommandError, match=r"tried again the next time: 1 \(a@lost\.example\.org\)\.$"):
         call_command("send_notices", stdout=StringIO())
@@ -183,7 +183,7 @@ def test_night_runs_its_steps_in_order_and_says_what_came_of_them() -> None:
 
 
 def test_night_fails_in_the_end_naming_the_step(settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "tests.allocations.test_notices.BrokenBackend"
+    settings.EMAIL_BACKEND = "tests.allocations.letters.BrokenBackend"
     told_lead(make.allocation(end_on=TODAY), email="a@lost.example.org")
     err = StringIO()
     with pytest.raises(CommandError, match=r"^Steps that failed: send_notices\.$") as failed:
