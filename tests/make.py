@@ -18,8 +18,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from allocations import ledger, usage
-from allocations.models import Allocation, UsageImport
+from allocations import ledger, rules, usage
+from allocations.models import Allocation, PeriodEndRule, UsageImport
 from centre import appointments, machines, members, tenants
 from centre.models import (
     Capacity,
@@ -306,3 +306,26 @@ def imported(*runs: Run, cluster: Cluster, as_of: datetime | None = None) -> Usa
         at=timezone.now(),
         as_of=as_of or timezone.now().replace(microsecond=0),
     )
+
+
+def period_end_rule(
+    *,
+    pool: GpuPool,
+    carry_over: str = PeriodEndRule.CarryOver.NONE,
+    most_bp: int = 0,
+    wait_days: int = 30,
+    from_on: date | None = None,
+    at: datetime | None = None,
+) -> PeriodEndRule:
+    """A rule of the pool, asked for and approved by two officers a year ago, and counting since, unless told."""
+    at = at or timezone.now() - timedelta(days=365)
+    rule = PeriodEndRule(
+        pool=pool,
+        carry_over=carry_over,
+        most_bp=most_bp,
+        wait_days=wait_days,
+        from_on=from_on or at.astimezone(pool.cluster.zone).date(),
+        reason="for a test",
+    )
+    rules.ask_rule(rule=rule, by=person(), at=at)
+    return rules.approve_rule(rule=rule, by=person(), at=at)
