@@ -1,5 +1,6 @@
 """Closings, imports of late usage and transfers at the same moment: nothing is done twice, nothing waits for ever."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -12,7 +13,7 @@ from allocations.models import Allocation, PeriodEndRule
 from allocations.verifying import differences
 from centre.models import GpuPool
 from tests import make
-from tests.postgres.test_acting_together import together
+from tests.postgres.acting import together
 
 pytestmark = pytest.mark.usefixtures("committed")
 
@@ -74,7 +75,7 @@ def test_closing_imports_and_transfers_together_give_the_books_of_one_after_anot
             reason="moved",
         )
 
-    acts = [
+    acts: list[Callable[[], object]] = [
         *(partial(use, ended, 20, number) for number in range(4)),
         close,
         close,
