@@ -353,7 +353,8 @@ class GivenPlan:
 F = Allocation.Funding
 GIVEN: Final = (
     GivenPlan("acceptance", H800, F.INTERNAL, 40, -365, 730),
-    GivenPlan("acceptance", L40S, F.INTERNAL, 14, -365, 730),
+    GivenPlan("acceptance", L40S, F.INTERNAL, 14, -365, 335),
+    GivenPlan("acceptance", L40S, F.INTERNAL, 14, -30, 365),
     GivenPlan("harbourlight-render", H800, F.PURCHASED, 90, -280, 365),
     GivenPlan("harbourlight-render", L40S, F.PURCHASED, 80, -280, 365),
     GivenPlan("route-planner", L40S, F.PURCHASED, 48, -240, 365),

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from allocations.slurm.history import make_history
 from allocations.usage import import_usage
 from centre import appointments, audit, machines, members, tenants
-from centre.demo import content, people, scheme, texts, unused, work
+from centre.demo import content, people, period_ends, scheme, texts, unused, work
 from centre.demo.cases import CASES
 from centre.demo.diary import Diary
 from centre.demo.given import give_hours, requests_of_teams
@@ -89,6 +89,7 @@ def write_diary(world: World, exports: list[tuple[datetime, Callable[[datetime],
             diary.on(-9, 11, partial(register_project, world, team))
     requests_of_teams(world)
     unused.write(world)
+    period_ends.write(world)
     diary.on(-138, 17, partial(close_project, world, "subtitle-trial"))
     diary.on(-20, 17, partial(suspend_project, world, "route-planner"))
     for instant, do in exports:
