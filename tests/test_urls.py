@@ -29,7 +29,19 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern, RoutePattern
 from django.utils import timezone
 
-from allocations.models import ChangeRequest, JobRun, Notice, QuarantinedRecord, RunCharge, UsageImport
+from allocations.models import (
+    Allocation,
+    ChangeRequest,
+    JobRun,
+    Notice,
+    PeriodEndRule,
+    QuarantinedRecord,
+    RunCharge,
+    TakeBackExemption,
+    TakeBackRule,
+    TakeBackWarning,
+    UsageImport,
+)
 from centre import registry
 from centre.models import Event, User
 from centre.permissions import ProjectRole, StaffRole
@@ -102,6 +114,7 @@ def world() -> dict[str, str]:
     )
     entry = allocation.entries.get()
     RunCharge.objects.create(run=run, allocation=allocation, day=make.today(), seconds=1, entry=entry, recorded_at=now)
+    rules_of_unused_time(allocation, by=lead)
     Event.objects.create(at=now, actor=lead, act="look", object_type="-", object_id="1", object_name="-")
     return {
         "code": project.code,
@@ -114,6 +127,23 @@ def world() -> dict[str, str]:
         "pk": str(entry.pk),
         "id": str(entry.pk),
     }
+
+
+def rules_of_unused_time(allocation: Allocation, *, by: User) -> None:
+    """A rule of each kind that waits for its approval, a warning and an exemption."""
+    now, today = timezone.now(), make.today()
+    asked: dict[str, Any] = {"pool": allocation.pool, "from_on": today, "reason": "-", "asked_by": by, "asked_at": now}
+    PeriodEndRule.objects.create(carry_over="none", **asked)
+    TakeBackWarning.objects.create(
+        allocation=allocation,
+        rule=TakeBackRule.objects.create(funding=allocation.funding, **asked),
+        checked_on=today,
+        used_seconds=0,
+        planned_seconds=1,
+        warned_at=now,
+        due_on=today,
+    )
+    TakeBackExemption.objects.create(allocation=allocation, reason="-", by=by, from_at=now)
 
 
 def patterns(resolver: URLResolver, before: str = "", space: str = "") -> Iterator[tuple[str, str]]:
