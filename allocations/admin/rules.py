@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from allocations import rules
 from allocations.models import Allocation, PeriodEndRule, TakeBackRule
 from allocations.models.rules import PoolRule
+from allocations.panels import rule_in_words
 from centre.admin.acts import Effect, act_page, act_urls, row_of_act
 from centre.admin.choosing import ReasonForm, chosen, day
 from centre.admin.kept import ActLink, HistoryAdmin
@@ -119,6 +120,14 @@ class RuleAdmin(HistoryAdmin[Rule]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         return super().get_queryset(request).select_related("pool__cluster", "asked_by", "approved_by", "refused_by")
+
+    @admin.display(description=_("asked for by"), ordering="asked_by__name")
+    def asker(self, obj: Rule) -> str:
+        return obj.asked_by.get_full_name()
+
+    @admin.display(description=_("approved by"), ordering="approved_by__name")
+    def approver(self, obj: Rule) -> str:
+        return obj.approved_by.get_full_name() if obj.approved_by else "–"
 
     @admin.display(description=_("standing"))
     def standing(self, obj: Rule) -> str:
@@ -259,9 +268,16 @@ class PeriodEndRuleAdmin(RuleAdmin[PeriodEndRule]):
         "The rule says what becomes of GPU-hours that are left when an allocation ends. "
         "It counts once another officer has approved it."
     )
-    list_display = ("pool", "from_on", "carry_over", "at_most", "wait_days", "standing", "asked_by", "approved_by")
+    list_display = ("pool", "from_on", "what", "wait_days", "standing", "asker", "approver")
     fields = ("pool", "from_on", "carry_over", "at_most", "wait_days", *BEHIND_IT)
     readonly_fields = ("standing", "at_most")
+
+    def heading(self, obj: PeriodEndRule) -> str:
+        return f"{obj.pool.code}: {rule_in_words(obj)}"
+
+    @admin.display(description=_("carry-over"), ordering="carry_over")
+    def what(self, obj: PeriodEndRule) -> str:
+        return rule_in_words(obj)
 
     @admin.display(description=_("at most (of what was granted)"), ordering="most_bp")
     def at_most(self, obj: PeriodEndRule) -> str:
@@ -279,7 +295,7 @@ class TakeBackRuleAdmin(RuleAdmin[TakeBackRule]):
     )
     list_display = (
         *("pool", "funding", "from_on", "check_at", "under", "warn_days", "standing"),
-        *("asked_by", "approved_by"),
+        *("asker", "approver"),
     )
     fields = ("pool", "funding", "from_on", "check_at", "under", "warn_days", *BEHIND_IT)
     readonly_fields = ("standing", "check_at", "under")
