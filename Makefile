@@ -8,7 +8,7 @@ MANAGE := HTTPS=false PUBLIC_URL=http://127.0.0.1:$(PORT) $(BIN)/python manage.p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-reset test test-hard messages pictures lint format clean
+.PHONY: help run demo-reset test test-hard bench messages pictures lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv/for-tests  ## every check and every test; the last line counts them
 
 test-hard: .venv/for-tests  ## the long versions; the result goes to docs/test-hard.md
 	@$(BIN)/python -m tests.everything --hard
+
+bench: .venv/for-tests  ## measure how fast it is, beside what could be had at best; writes docs/benchmarks.md
+	@$(BIN)/python -m tests.benchmarks
 
 messages: .venv/for-tests  ## bring the Chinese catalogues up to date and compile them
 	@$(BIN)/python -m tests.catalogues update

@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
+from django.db import connection, models
 from django.utils.translation import override
 
 from centre.models import Event, User
@@ -59,7 +59,7 @@ def record(
     what differs as `{field: [old, new]}` or other plain facts worth keeping. Call it inside the verb's transaction.
     """
     event = _event(on, changes or {}, act=act, by=by, at=at, reason=reason)
-    event.save(force_insert=True)
+    _insert(event)
     return event
 
 
@@ -76,6 +76,24 @@ def record_all(
         [_event(row, changes, act=act, by=by, at=at, reason=reason) for row, changes in on],
         batch_size=1_000,
     )
+
+
+_FIELDS = [field for field in Event._meta.concrete_fields if not field.primary_key]
+_INSERT = (
+    f"INSERT INTO {Event._meta.db_table} ({', '.join(str(field.column) for field in _FIELDS)}) "  # noqa: S608  our own names
+    f"VALUES ({', '.join('%s' for _ in _FIELDS)}) RETURNING id"
+)
+
+
+def _insert(event: Event) -> None:
+    """Write the event in SQL that is made up once: `save()` would take a fifth of all the time of a posting."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT, [field.get_db_prep_save(getattr(event, field.attname), connection) for field in _FIELDS]
+        )
+        (event.pk,) = cursor.fetchone()
+    event._state.adding = False
+    event._state.db = connection.alias
 
 
 def _event(
