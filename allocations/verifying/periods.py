@@ -16,15 +16,16 @@ def wrong_period_ends() -> Iterator[str]:
     while found := list(ends.filter(pk__gt=last)[:ENDS_AT_A_TIME]):
         last = found[-1].pk
         entries: dict[int, list[LedgerEntry]] = defaultdict(list)
+        carried_over: dict[int, int] = defaultdict(int)
         touched = [number for end in found for number in (end.allocation_id, end.following_id) if number]
         for entry in LedgerEntry.objects.filter(allocation__in=touched, source_kind__in=OF_CLOSING).order_by("pk"):
+            carried_over[entry.allocation_id] += entry.seconds
             ended = entry.source_reference.removeprefix("period-end-")
             if ended.isdecimal():
                 entries[int(ended)].append(entry)
-        given = given_by_the_end(found)
         for end in found:
             yield from wrong_period_end(end, entries[end.allocation_id])
-            yield from wrong_limit(end, given.get(end.pk, 0))
+            yield from wrong_limit(end, carried_over[end.allocation_id])
 
 
 def wrong_period_end(end: PeriodEnd, entries: list[LedgerEntry]) -> Iterator[str]:
@@ -38,45 +39,52 @@ def wrong_period_end(end: PeriodEnd, entries: list[LedgerEntry]) -> Iterator[str
     taken = -sum(entry.seconds for entry in entries if entry.allocation_id == end.allocation_id)
     carried = sum(entry.seconds for entry in entries if entry.allocation_id == end.following_id)
     forfeited = taken - carried
-    left = max(0, ended.granted_seconds + taken - ended.used_seconds - ended.held_seconds)
-    most = left if end.most_seconds is None else min(left, end.most_seconds)
-    due = most if end.following_id else 0
-    if carried > due and was_emptied(end):
-        due = carried  # the allocation that follows had no more to give back
-    if (carried, forfeited) != (due, max(0, left - due)):
+    left = ended.granted_seconds + taken - ended.used_seconds - ended.held_seconds
+    due = what_is_due(end, left, carried)
+    if (carried, forfeited) != due and (released := released_since(end, entries)):
+        due = what_is_due(end, left - released, carried)  # the next night settles them
+    if (carried, forfeited) != due:
         yield (
             f"{what}: {carried} GPU-seconds were carried over and {forfeited} forfeited; "
-            f"its usage and rule say {due} and {max(0, left - due)}."
+            f"its usage and rule say {due[0]} and {due[1]}."
         )
 
 
+def what_is_due(end: PeriodEnd, left: int, carried: int) -> tuple[int, int]:
+    """(carried over, forfeited) of the GPU-seconds left; what the following one could not give back stays carried."""
+    left = max(0, left)
+    most = left if end.most_seconds is None else min(left, end.most_seconds)
+    due = most if end.following_id else 0
+    if carried > due and was_emptied(end):
+        due = carried
+    return due, max(0, left - due)
+
+
+def released_since(end: PeriodEnd, entries: list[LedgerEntry]) -> int:
+    """GPU-seconds of holds on the ended allocation that were let go after its closing was last settled."""
+    releases = LedgerEntry.objects.filter(allocation=end.allocation_id, kind="release")
+    since = releases.filter(pk__gt=entries[-1].pk) if entries else releases.filter(recorded_at__gt=end.closed_at)
+    return sum(since.values_list("seconds", flat=True))
+
+
 def was_emptied(end: PeriodEnd) -> bool:
-    """Whether the allocation that follows was left without any granted hours since then."""
+    """Whether the allocation that follows was left without any granted hours since some were carried over to it."""
     granted = LedgerEntry.objects.filter(allocation=end.following_id, total="granted").order_by("pk")
-    stands = 0
-    for recorded_at, seconds in granted.values_list("recorded_at", "seconds").iterator():
+    stands, has_begun = 0, False
+    for reference, seconds in granted.values_list("source_reference", "seconds").iterator():
         stands += seconds
-        if recorded_at >= end.closed_at and stands == 0:
+        has_begun = has_begun or reference == f"period-end-{end.allocation_id}"
+        if has_begun and stands == 0:
             return True
-    return stands == 0
+    return False
 
 
-def given_by_the_end(ends: list[PeriodEnd]) -> dict[int, int]:
-    """What was granted to each of the allocations when it was closed, before its closing took anything."""
-    closed = {end.allocation_id: end for end in ends}
-    given: dict[int, int] = defaultdict(int)
-    granted = LedgerEntry.objects.filter(allocation__in=closed, total="granted").order_by("pk")
-    for allocation, at, seconds, reference in granted.values_list(
-        "allocation", "recorded_at", "seconds", "source_reference"
-    ).iterator():
-        end = closed[allocation]
-        if at <= end.closed_at and reference != f"period-end-{allocation}":
-            given[end.pk] += seconds
-    return given
+def wrong_limit(end: PeriodEnd, carried_over: int) -> Iterator[str]:
+    """The limit that was frozen is the rule's share of what the allocation was granted itself.
 
-
-def wrong_limit(end: PeriodEnd, given: int) -> Iterator[str]:
-    """The limit that was frozen is the rule's share of what was granted then."""
+    Nothing is granted to a closed allocation any more; `carried_over` is what closings moved on it, its own included.
+    """
+    given = end.allocation.granted_seconds - carried_over
     limits = {"none": 0, "all": None, "at_most": given * end.rule.most_bp // 10_000}
     limit = limits[end.rule.carry_over]
     if end.most_seconds != limit:

@@ -114,6 +114,10 @@ class LedgerHistory(RuleBasedStateMachine):
         left = self.model[place].left
         return max(1, left // 2 if amount == WORDS[0] else left + (amount == WORDS[2]))
 
+    def fresh(self, place: int) -> Allocation:
+        """The allocation as it stands, as a page would load it."""
+        return Allocation.objects.get(pk=self.allocations[place].pk)
+
     def two(self) -> dict[str, User]:
         return {"by": self.asking, "approved_by": self.approving}
 
@@ -238,7 +242,7 @@ class LedgerHistory(RuleBasedStateMachine):
     def propose_transfer(self, place: int, further: int, amount: int | str) -> None:
         seconds, to = self.seconds_of(place, amount), (place + further) % PLACES
         refusal = self.refusal(place, to, taking=seconds)
-        self.propose(Asked("transfer", place, seconds, to=to), refusal, to_allocation=self.allocations[to])
+        self.propose(Asked("transfer", place, seconds, to=to), refusal, to_allocation=self.fresh(to))
 
     @precondition(some("runs"))
     @rule(choice=choices)
@@ -251,7 +255,7 @@ class LedgerHistory(RuleBasedStateMachine):
         self.propose(Asked("refund", run.place, run.refundable, run=run), refusal, runs=[row])
 
     def propose(self, asked: Asked, refusal: type[Exception] | None, **more: Any) -> None:
-        said = {"kind": ChangeRequest.Kind(asked.kind), "allocation": self.allocations[asked.place], **more}
+        said = {"kind": ChangeRequest.Kind(asked.kind), "allocation": self.fresh(asked.place), **more}
         if asked.run is None:
             said["seconds"] = asked.seconds
         verb = self.act if asked.run else self.act_with_key

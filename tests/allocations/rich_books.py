@@ -85,7 +85,8 @@ def use(books: RichBooks, one: Allocation, brought_in: Allocation) -> None:
         make.run(allocation=brought_in, hours=5, gpus=8, start_at=at, user="cho", number=105),
         make.run(allocation=brought_in, start_at=at + timedelta(days=8), user="cho", running=True, number=106),
     ]
-    nobodys = make.Run(account="nobody", partition=books.pool.code, start_at=at, end_at=at + timedelta(hours=1))
+    an_hour: dict[str, Any] = {"start_at": at, "end_at": at + timedelta(hours=1)}
+    nobodys = make.Run(account="nobody", partition=books.pool.code, number=107, **an_hour)
     books.use(*runs, nobodys, hours_ago=3)
     corrected = (
         make.run(allocation=one, hours=2, start_at=at + timedelta(days=1), user="ada", number=102),
