@@ -110,7 +110,7 @@ def test_demo_shows_every_kind_of_project(printed: str) -> None:
     used_share = dict(
         rows(
             "SELECT p.code, 1000 * SUM(used_seconds) / SUM(granted_seconds) FROM allocations_allocation a "
-            "JOIN centre_project p ON p.id = a.project_id GROUP BY p.code"
+            "JOIN centre_project p ON p.id = a.project_id WHERE a.state <> 'closed' GROUP BY p.code"
         )
     )
     assert [code for code, share in used_share.items() if share > 1_000] == ["egret-translate"]
@@ -137,6 +137,20 @@ def test_demo_shows_every_kind_of_project(printed: str) -> None:
         "WHERE r.state = 'asked' ORDER BY u.email"
     )
     assert waiting == [("allocation.officer@example.org",), ("gene-fold.lead@example.org",)]
+
+
+def test_demo_shows_a_period_whose_rest_was_carried_over_in_part(printed: str) -> None:
+    ended = rows(
+        "SELECT p.code, e.kind FROM allocations_ledgerentry e JOIN allocations_allocation a ON a.id = e.allocation_id "
+        "JOIN centre_project p ON p.id = a.project_id "
+        "WHERE a.state = 'closed' AND e.source_kind = 'period_end' ORDER BY p.code, e.kind"
+    )
+    assert ended == [
+        ("acceptance", "forfeit"),
+        ("acceptance", "transfer"),
+        ("maths-tutor", "forfeit"),
+        ("subtitle-trial", "forfeit"),
+    ]
 
 
 def test_demo_names_every_tenant_in_three_languages_and_as_invented(printed: str) -> None:
