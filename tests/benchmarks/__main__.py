@@ -9,6 +9,7 @@ Exit 1 when a limit is not kept, 2 when no PostgreSQL was found.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,7 @@ def ledger() -> bool:
         from tests.benchmarks import ledger as section
         from tests.benchmarks.page import circumstances, write_section
 
-        rounds = 7
+        rounds = 11
         measured = section.measure(rounds=rounds, threads=16, postings=60, allocations=1_000)
         on_sqlite = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks", ON_SQLITE], stdout=subprocess.PIPE, text=True, check=True
@@ -117,6 +118,7 @@ def main() -> int:
         return 0 if ledger_on_sqlite() else 1
     if unknown := set(asked) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped and folders are removed
     scratch = Path(tempfile.mkdtemp(prefix="portal-benchmarks."))
     try:
         with postgres() as url:
