@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -211,6 +211,25 @@ def test_closing_twice_acts_once_and_missed_days_are_caught_up() -> None:
     assert close() == []
     assert (LedgerEntry.objects.count(), Event.objects.count()) == (entries, events)
     assert Event.objects.filter(act="close_period").count() == 2
+
+
+def test_interrupted_closing_keeps_what_is_done_and_goes_on_the_next_time() -> None:
+    pool = make.pool()
+    make.period_end_rule(pool=pool)
+    first = ended(pool, end_on=days_ago(40))
+    second = ended(pool, start_on=days_ago(39), end_on=days_ago(20))
+    seen = count(1)
+
+    def interrupt(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        if "close_period" in str(parameters) and next(seen) == 2:
+            raise KeyboardInterrupt
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(interrupt), pytest.raises(KeyboardInterrupt):
+        close()
+    assert (balance(first), first.state, balance(second), second.state) == ((0, 0), "closed", (100, 100), "open")
+    assert close() == [(second.reference, "closed")]
+    assert list(differences()) == []
 
 
 def test_request_that_waits_lapses_and_its_hold_is_let_go_first() -> None:
