@@ -192,7 +192,9 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             return Confirmation(
                 headline=headline(row, seconds),
                 effects=effects_of(row, seconds),
-                note=gettext("That is less than the %(hours)s GPU-hours that were asked for; the rest is not given.")
+                note=gettext(
+                    "That is less than the %(hours)s GPU-hours that were asked for. The rest is not carried out."
+                )
                 % {"hours": exact_hours(asked)},
                 button=gettext("Approve this part"),
             )
