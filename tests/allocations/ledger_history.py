@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from allocations import movements, refunds, requests
+from allocations.closing import close_periods
 from allocations.ledger import top_up
 from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry
 from allocations.posting import KeyReused, NotEnough, PeriodClosed
@@ -57,6 +58,7 @@ class LedgerHistory(RuleBasedStateMachine):
         self.approving: User = make.staff(StaffRole.ALLOCATION_OFFICER)
         self.now = datetime.combine(make.today() - timedelta(days=5), time(12), tzinfo=timezone.get_default_timezone())
         self.pool = make.pool()
+        make.period_end_rule(pool=self.pool)
         self.allocations = [make.allocation(pool=self.pool, seconds=0, at=self.now) for _ in range(PLACES)]
         self.model = [Account() for _ in self.allocations]
         self.keys = 0
@@ -129,7 +131,7 @@ class LedgerHistory(RuleBasedStateMachine):
         given = {"allocation": self.allocations[place], "seconds": amount, "source_kind": "test", **self.two()}
         entry = self.act_with_key(top_up, refusal=refusal, **given)
         if not refusal:
-            self.model[place].granted += amount
+            self.model[place].given += amount
             self.gifts.append((place, amount, entry))
 
     @rule(place=places, amount=to_take)
@@ -139,7 +141,7 @@ class LedgerHistory(RuleBasedStateMachine):
         taken = {"allocation": self.allocations[place], "seconds": seconds, **self.two()}
         self.act_with_key(movements.take_back, refusal=refusal, **taken)
         if not refusal:
-            self.model[place].granted -= seconds
+            self.model[place].given -= seconds
 
     @rule(source=places, further=st.integers(1, PLACES - 1), amount=to_take)
     def move(self, source: int, further: int, amount: int | str) -> None:
@@ -150,8 +152,8 @@ class LedgerHistory(RuleBasedStateMachine):
             refusal = NotEnough  # the source is asked first
         self.act_with_key(movements.transfer, refusal=refusal, **moved, **self.two())
         if not refusal:
-            self.model[source].granted -= seconds
-            self.model[target].granted += seconds
+            self.model[source].given -= seconds
+            self.model[target].given += seconds
 
     @rule(place=places, amount=to_take)
     def keep_aside(self, place: int, amount: int | str) -> None:
@@ -180,7 +182,7 @@ class LedgerHistory(RuleBasedStateMachine):
         undone = {"entry": entry, "reason": "history", **self.two()}
         self.act(movements.reverse, refusal=refusal, **undone)
         if not refusal:
-            self.model[place].granted -= seconds
+            self.model[place].given -= seconds
             self.gifts.remove(gift)
             self.act(movements.reverse, refusal=movements.AlreadyReversed, **undone)
 
@@ -209,8 +211,9 @@ class LedgerHistory(RuleBasedStateMachine):
     def learn_better(self, choice: random.Random, seconds: int) -> None:
         """A later export says that a run took another time; refunds of it follow."""
         run = one_of(self.runs, choice)
-        run.seconds = seconds
-        self.import_run(run)
+        if run.seconds != seconds:
+            run.seconds = seconds
+            self.import_run(run)
 
     def import_run(self, run: Run) -> None:
         allocation, at = self.allocations[run.place], self.tick()
@@ -226,6 +229,7 @@ class LedgerHistory(RuleBasedStateMachine):
         text = f"{make.DELIMITER.join(make.FIELDS)}\n{told.line(self.pool.cluster)}\n"
         stream = BytesIO(text.encode())
         import_usage(stream=stream, file_name="history.txt", cluster=self.pool.cluster, at=at, as_of=at)
+        self.model[run.place].settle()
 
     # Requests: proposed by one officer, answered by another
 
@@ -324,12 +328,20 @@ class LedgerHistory(RuleBasedStateMachine):
 
     # The end of a period
 
-    @rule(place=places, now=st.integers(0, 9))
+    @rule(place=places, now=st.integers(0, 3))
     def close(self, place: int, now: int) -> None:
-        """Seldom, so that most of a history is about open allocations."""
+        """Close one period, seldom, so that most of a history is about open allocations: what is left is forfeited."""
         if now == 0 and not self.model[place].closed:
-            Allocation.objects.filter(pk=self.allocations[place].pk).update(state="closed")
+            Allocation.objects.filter(pk=self.allocations[place].pk).update(end_on=self.now.date() - timedelta(days=1))
+            closing = self.act(close_periods)[0]
+            assert (closing.allocation.pk, closing.outcome) == (self.allocations[place].pk, "closed")
+            for waiting in [waiting for waiting in self.waiting if place in (waiting[1].place, waiting[1].to)]:
+                self.waiting.remove(waiting)
+                self.answered.append(waiting[0])
+                self.model[waiting[1].place].held -= waiting[1].held
             self.model[place].closed = True
+            for account in self.model:
+                account.settle()  # the night looks after the others too
 
     # What has to hold after every step
 

@@ -28,11 +28,16 @@ class Run:
 class Account:
     """One allocation: plain sums, and what was left after each step."""
 
-    granted: int = 0
+    given: int = 0
     held: int = 0
     closed: bool = False
+    forfeited: int = 0
     runs: list[Run] = field(default_factory=list)
     past: list[tuple[datetime, int]] = field(default_factory=list)
+
+    @property
+    def granted(self) -> int:
+        return self.given - self.forfeited
 
     @property
     def used(self) -> int:
@@ -41,6 +46,11 @@ class Account:
     @property
     def left(self) -> int:
         return self.granted - self.used - self.held
+
+    def settle(self) -> None:
+        """Once the period is closed, what is left is forfeited; late usage comes out of that first."""
+        if self.closed:
+            self.forfeited = max(0, self.given - self.used - self.held)
 
 
 @dataclass
@@ -60,11 +70,11 @@ class Asked:
     def carry_out(self, accounts: Sequence[Account], seconds: int) -> None:
         account = accounts[self.place]
         if self.kind == "top_up":
-            account.granted += seconds
+            account.given += seconds
         elif self.kind == "take_back":
-            account.granted -= seconds
+            account.given -= seconds
         elif self.kind == "transfer" and self.to is not None:
-            account.granted -= seconds
-            accounts[self.to].granted += seconds
+            account.given -= seconds
+            accounts[self.to].given += seconds
         elif self.run is not None:
             self.run.decided += seconds
