@@ -9,7 +9,8 @@ from typing import Any
 from django.utils import timezone
 
 from allocations import movements, requests
-from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry
+from allocations.closing import close_periods
+from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry, PeriodEnd, PeriodEndRule
 from centre.models import GpuPool, User
 from centre.permissions import StaffRole
 from tests import make
@@ -71,6 +72,7 @@ def rich_books() -> RichBooks:
     use(books, one, brought_in)
     give_and_take(books, one, two)
     refund(books, one)
+    late_usage(closed_period())
     return books
 
 
@@ -140,3 +142,32 @@ def refund(books: RichBooks, one: Allocation) -> None:
         allocation=one, hours=25, start_at=monday() + timedelta(days=1), user="ben", number=103, state="NODE_FAIL"
     )
     books.use(shorter, hours_ago=1)
+
+
+def closed_period(*, held_hours: int = 0) -> PeriodEnd:
+    """A period that ended ten days ago, with 100 GPU-hours granted and 30 used; at most 50 % is carried over."""
+    pool = make.pool()
+    make.period_end_rule(pool=pool, carry_over=PeriodEndRule.CarryOver.AT_MOST, most_bp=5_000)
+    begin, end = make.today() - timedelta(days=60), make.today() - timedelta(days=10)
+    ended = make.allocation(pool=pool, hours=100, start_on=begin, end_on=end, account="ended")
+    make.allocation(
+        pool=pool,
+        hours=10,
+        project=ended.project,
+        start_on=end + timedelta(days=1),
+        end_on=make.today() + timedelta(days=90),
+        account="ended",
+    )
+    at = timezone.now().replace(microsecond=0) - timedelta(days=30)
+    make.imported(make.run(allocation=ended, hours=30, start_at=at), cluster=pool.cluster)
+    if held_hours:
+        held: dict[str, Any] = {"seconds": held_hours * HOUR, "key": "hold", "reason": "for an offer"}
+        movements.hold(allocation=ended, by=make.person(), at=timezone.now(), **held)
+    close_periods(at=timezone.now())
+    return PeriodEnd.objects.get()
+
+
+def late_usage(end: PeriodEnd) -> None:
+    """More of the ended period becomes known: it comes out of the forfeit, then out of what was carried over."""
+    at = timezone.now().replace(microsecond=0) - timedelta(days=29)
+    make.imported(make.run(allocation=end.allocation, hours=45, start_at=at), cluster=end.allocation.pool.cluster)

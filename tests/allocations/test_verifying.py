@@ -19,7 +19,6 @@ from allocations.models import (
     DailyUsage,
     LedgerEntry,
     PeriodEnd,
-    PeriodEndRule,
     RunCharge,
     RunRefund,
 )
@@ -27,7 +26,7 @@ from allocations.verifying import differences
 from centre.models import Centre, Event
 from tests import make
 from tests.allocations.copies import changed, copy_in_front
-from tests.allocations.rich_books import ALONE, HOUR, RichBooks, rich_books
+from tests.allocations.rich_books import ALONE, HOUR, RichBooks, closed_period, rich_books
 
 pytestmark = pytest.mark.django_db
 
@@ -327,29 +326,6 @@ def test_rollup_row_that_no_charge_explains_is_named(books: RichBooks) -> None:
         f"Daily usage of “nobody” on allocation #{nothing.allocation_id} on {nothing.day}: "
         "no run charge explains this row."
     ]
-
-
-def closed_period(*, held_hours: int = 0) -> PeriodEnd:
-    """A period that ended ten days ago, with 100 GPU-hours granted and 30 used; at most 50 % is carried over."""
-    pool = make.pool()
-    make.period_end_rule(pool=pool, carry_over=PeriodEndRule.CarryOver.AT_MOST, most_bp=5_000)
-    begin, end = make.today() - timedelta(days=60), make.today() - timedelta(days=10)
-    ended = make.allocation(pool=pool, hours=100, start_on=begin, end_on=end, account="lab")
-    make.allocation(
-        pool=pool,
-        hours=10,
-        project=ended.project,
-        start_on=end + timedelta(days=1),
-        end_on=make.today() + timedelta(days=90),
-        account="lab",
-    )
-    at = timezone.now().replace(microsecond=0) - timedelta(days=30)
-    make.imported(make.run(allocation=ended, hours=30, start_at=at), cluster=pool.cluster)
-    if held_hours:
-        held: dict[str, Any] = {"seconds": held_hours * HOUR, "key": "hold", "reason": "for an offer"}
-        movements.hold(allocation=ended, by=make.person(), at=timezone.now(), **held)
-    close_periods(at=timezone.now())
-    return PeriodEnd.objects.get()
 
 
 def test_period_end_that_does_not_follow_from_usage_and_rule_is_named() -> None:
