@@ -261,7 +261,9 @@ def runs_behind(request: HttpRequest, entry: LedgerEntry) -> dict[str, Any]:
     paginator = Paginator(evidence.rows, RUNS_PER_PAGE)
     vars(paginator)["count"] = evidence.count  # it came with the sum
     page = paginator.get_page(request.GET.get("page"))
-    rows = evidence.rows[max(page.start_index() - 1, 0) : page.end_index()]
+    # The numbers first: what is worked out of each line is not to be worked out of the lines that are passed over.
+    numbers = list(evidence.rows.values_list("pk", flat=True)[max(page.start_index() - 1, 0) : page.end_index()])
+    rows = evidence.rows.filter(pk__in=numbers)
     lines = explaining.refund_lines(rows) if evidence.is_refund else explaining.charge_lines(entry, rows)
     here = sum(line.seconds for line in lines)
     before = explaining.sum_before(evidence, lines[0].number) if page.has_previous() else 0
