@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -121,9 +124,9 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     inlines = (RequestsOfAllocation, EntriesOfAllocation)
     fieldsets = (
         (None, {"fields": ("reference", "project", "pool", "account", "funding", "start_on", "end_on", "state")}),
-        (_("GPU-hours"), {"fields": ("granted", "used", "held", "left")}),
+        (_("GPU-hours"), {"fields": ("granted", "used", "held", "left", "ledger")}),
     )
-    readonly_fields = ("granted", "used", "held", "left")
+    readonly_fields = ("granted", "used", "held", "left", "ledger")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
         return super().get_queryset(request).select_related("project", "pool")
@@ -156,6 +159,11 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     @admin.display(description=_("left (GPU-hours)"), ordering=LEFT)
     def left(self, obj: Allocation) -> str:
         return gpu_hours(obj.available_seconds)
+
+    @admin.display(description=_("ledger"))
+    def ledger(self, obj: Allocation) -> SafeString:
+        url = f"{reverse('ledger', args=[obj.project.code])}?{urlencode({'allocation': obj.reference})}"
+        return format_html('<a href="{}">{}</a>', url, gettext("Read the ledger, also as of a past day"))
 
     @admin.display(description=_("state"), ordering="state")
     def standing(self, obj: Allocation) -> str:
@@ -260,8 +268,9 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
         "source_reference",
         "reverses",
         "key",
+        "explained",
     )
-    readonly_fields = ("hours",)
+    readonly_fields = ("hours", "explained")
     inlines = (RunsOfEntry,)
 
     def heading(self, obj: LedgerEntry) -> str:
@@ -299,6 +308,11 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
             Q(reference__icontains=term) | Q(account__iexact=term) | Q(project__code__iexact=term)
         )
         return queryset.filter(allocation__in=list(found.values_list("pk", flat=True)[:200])), False
+
+    @admin.display(description=_("explained"))
+    def explained(self, obj: LedgerEntry) -> SafeString:
+        url = reverse("ledger_entry", args=[obj.allocation.project.code, obj.pk])
+        return format_html('<a href="{}">{}</a>', url, gettext("How this entry comes about, adding up"))
 
     @admin.display(description=_("allocation"))
     def reference(self, obj: LedgerEntry) -> str:

@@ -415,6 +415,18 @@ def test_entry_that_was_undone_says_so_and_leads_there(client: Client, allocatio
     assert Event.objects.filter(act="reverse").count() == 1
 
 
+def test_ledger_is_reached_from_the_quota_card_and_from_the_administration(
+    client: Client, allocation: Allocation
+) -> None:
+    client.force_login(make.staff(StaffRole.AUDITOR))
+    ledger, number = "/projects/gene-fold/ledger/", allocation.entries.get().pk
+    assert f'href="{ledger}?allocation=AWARD-1"' in client.get("/projects/gene-fold/").content.decode()
+    page = client.get(f"/admin/allocations/allocation/{allocation.pk}/change/").content.decode()
+    assert f'href="{ledger}?allocation=AWARD-1"' in page
+    page = client.get(f"/admin/allocations/ledgerentry/{number}/change/").content.decode()
+    assert f'href="{ledger}{number}/"' in page
+
+
 # ------------------------------------------------------------------------------------------------------- queries
 
 
