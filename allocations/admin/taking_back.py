@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
@@ -15,13 +16,18 @@ from allocations import exemptions, ledger, requests
 from allocations.models import Allocation, TakeBackExemption, TakeBackWarning
 from allocations.planned_use import Period, beyond_need, planned_from
 from centre.admin.acts import Text, act_page, act_urls, row_of_act
-from centre.admin.choosing import ReasonForm
+from centre.admin.choosing import ReasonForm, chosen
 from centre.admin.kept import ActLink, HistoryAdmin
 from centre.http import signed_in
 from centre.templatetags.portal import gpu_hours, written_instant
 
 MAY_EXEMPT = "allocations.change_allocation"
 REFUSALS = (ledger.LedgerError, requests.RequestError)
+
+
+class ExemptionForm(ReasonForm):
+    allocation = chosen(TakeBackExemption, "allocation")
+    field_order = ("allocation", "reason")
 
 
 @admin.register(TakeBackWarning)
@@ -127,6 +133,32 @@ class TakeBackExemptionAdmin(HistoryAdmin[TakeBackExemption]):
     @admin.display(description=_("project"), ordering="allocation__project__code")
     def project(self, obj: TakeBackExemption) -> str:
         return obj.allocation.project.code
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MAY_EXEMPT)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Spare an allocation before a rule warns of it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+
+        def run(given: dict[str, Any]) -> tuple[str, TakeBackExemption]:
+            exemption = exemptions.exempt(by=signed_in(request), at=timezone.now(), **given)
+            return gettext("Nothing is taken back from %(reference)s until the exemption is ended.") % {
+                "reference": exemption.allocation.reference
+            }, exemption
+
+        return act_page(
+            request,
+            admin=self,
+            row=None,
+            title=_("Exempt an allocation"),
+            explanation=_("Rules take nothing back from the allocation while it is exempted."),
+            form=ExemptionForm(request.POST or None),
+            button=_("Exempt"),
+            run=run,
+            refusals=REFUSALS,
+        )
 
     def acts(self, request: HttpRequest, obj: TakeBackExemption) -> list[ActLink]:
         if obj.ended_at is not None or not request.user.has_perm(MAY_EXEMPT):

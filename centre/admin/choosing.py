@@ -13,6 +13,13 @@ from django.utils.translation import gettext_lazy as _
 from centre.days import validate_day
 
 
+class NamedSearch(AutocompleteSelect):
+    """Django's search box with a text in it while nothing is chosen: without one a screen reader has no name for it."""
+
+    def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {**super().build_attrs(base_attrs, extra_attrs), "data-placeholder": str(_("Search and choose"))}
+
+
 def chosen(model: type[models.Model], field: str, **options: Any) -> forms.ModelChoiceField[Any]:
     """A form field for what the foreign key `field` of the model points at; as quick with a million rows."""
     relation = model._meta.get_field(field)
@@ -20,7 +27,7 @@ def chosen(model: type[models.Model], field: str, **options: Any) -> forms.Model
     options.setdefault("label", lazy(capfirst, str)(relation.verbose_name))
     return forms.ModelChoiceField(
         queryset=relation.related_model._default_manager.all(),
-        widget=AutocompleteSelect(relation, admin.site),
+        widget=NamedSearch(relation, admin.site),
         **options,
     )
 

@@ -199,6 +199,18 @@ def test_officer_exempts_from_a_warning_and_ends_it_again(client: Client, pool: 
     assert "Exempt this allocation" in page(client, change)
 
 
+def test_officer_exempts_an_allocation_before_any_warning(client: Client, pool: GpuPool) -> None:
+    allocation = given_hours(pool)
+    officer = signed_in(client, StaffRole.ALLOCATION_OFFICER)
+    address = reverse("admin:allocations_takebackexemption_add")
+    assert "Search and choose" in client.get(address).content.decode()
+    client.post(address, {"allocation": allocation.pk, "reason": "the data come late"})
+    exemption = TakeBackExemption.objects.get()
+    assert (exemption.allocation, exemption.by) == (allocation, officer)
+    signed_in(client, StaffRole.AUDITOR)
+    assert client.get(address).status_code == 403
+
+
 @pytest.mark.parametrize("role", [StaffRole.AUDITOR, StaffRole.MANAGEMENT])
 def test_who_only_looks_cannot_exempt(client: Client, pool: GpuPool, role: StaffRole) -> None:
     warning = warned(pool)
