@@ -16,7 +16,7 @@ from allocations.models.rules import PoolRule
 from allocations.requests import MOVES_HOURS
 from centre.desk import group_of, noted
 from centre.exports import Text
-from centre.models import Project, User
+from centre.models import User
 from centre.registry import DeskGroup, DeskLine, DeskPart
 from centre.templatetags.portal import gpu_hours, grouped
 
@@ -39,6 +39,10 @@ WOULD_BE_DONE: Mapping[ChangeRequest.Kind, tuple[Text, tuple[str, ...]]] = Mappi
 """What a request would do when it is approved, and what has to be known to say so."""
 
 
+WAITS = {DeskPart.WAITING: "me", DeskPart.ASKED: "another"}
+"""How the list of requests is filtered for each part."""
+
+
 def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
     """Requests that this person may approve, and those they asked for themselves. Two queries.
 
@@ -49,20 +53,14 @@ def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
     waiting = ChangeRequest.objects.waiting().select_related(
         "project__tenant", "allocation", "to_allocation", "asked_by"
     )
-    own = Project.objects.belonging_to(user).values("pk")
-    parts = {
-        DeskPart.WAITING: waiting.exclude(asked_by=user)
-        .exclude(project__in=own)
-        .exclude(to_allocation__project__in=own),
-        DeskPart.ASKED: waiting.filter(asked_by=user),
-    }
+    parts = {DeskPart.WAITING: waiting.answerable_by(user), DeskPart.ASKED: waiting.filter(asked_by=user)}
     for part, rows in parts.items():
         yield group_of(
             rows,
             part=part,
             title=gettext("Requests about GPU-hours"),
             line=line_of_request,
-            url=f"{reverse('admin:allocations_changerequest_changelist')}?state__exact={ChangeRequest.State.ASKED}",
+            url=f"{reverse('admin:allocations_changerequest_changelist')}?waits={WAITS[part]}",
         )
 
 

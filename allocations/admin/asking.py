@@ -23,7 +23,7 @@ from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.forms import GpuHoursField
 from centre.http import signed_in
-from centre.models import Membership, Representative, User
+from centre.models import User
 from centre.templatetags.portal import gpu_hours, written_instant
 
 MOST_RUNS = 200
@@ -56,20 +56,11 @@ class WaitsFilter(admin.SimpleListFilter):
         """What waits and was asked by somebody else, for a project to which one does not belong; or the others."""
         if self.value() not in {"me", "another"}:
             return queryset
-        waiting = queryset.filter(state=ChangeRequest.State.ASKED)
-        by = request.user
-        own = Membership.objects.current().filter(user=by).values("project")
-        signs_for = Representative.objects.filter(user=by, ended_at=None).values("tenant")
-        for_me = (
-            waiting.exclude(asked_by=by)
-            .exclude(project__in=own)
-            .exclude(project__tenant__in=signs_for)
-            .exclude(to_allocation__project__in=own)
-            .exclude(to_allocation__project__tenant__in=signs_for)
-        )
-        if not by.has_perm(MAY_ACT):
-            for_me = for_me.none()
-        return for_me if self.value() == "me" else waiting.exclude(pk__in=for_me.values("pk"))
+        waiting = ChangeRequest.objects.waiting()
+        for_me = waiting.answerable_by(request.user) if request.user.has_perm(MAY_ACT) else waiting.none()
+        if self.value() == "me":
+            return queryset.filter(pk__in=for_me.order_by().values("pk"))
+        return queryset.filter(state=ChangeRequest.State.ASKED).exclude(pk__in=for_me.order_by().values("pk"))
 
 
 class RunsOfRequest(HistoryInline[RequestedRun]):

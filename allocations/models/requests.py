@@ -20,6 +20,12 @@ class ChangeRequestQuerySet(models.QuerySet["ChangeRequest"]):
         """What still waits for an answer, the oldest first."""
         return self.filter(state=ChangeRequest.State.ASKED).order_by("asked_at", "pk")
 
+    def answerable_by(self, user: User) -> Self:
+        """What waits and may be approved by this officer: not asked by them, on no side for a project of their own."""
+        own = Project.objects.belonging_to(user).values("pk")
+        others = self.waiting().exclude(asked_by=user)
+        return others.exclude(project__in=own).exclude(to_allocation__project__in=own)
+
 
 class ChangeRequest(models.Model):
     """What a team or an officer asks about GPU time, and the answer of a second person."""
