@@ -6,7 +6,7 @@ from typing import Final
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from allocations.models import LedgerEntry
 from centre.models import User
@@ -24,7 +24,7 @@ KINDS: Final[dict[str, Words]] = {
     Kind.FORFEIT: gettext_lazy("Returned to the centre"),
     Kind.CORRECTION: gettext_lazy("Corrected"),
     Kind.REVERSAL: gettext_lazy("An earlier entry undone"),
-    Kind.HOLD: gettext_lazy("Set aside"),
+    Kind.HOLD: pgettext_lazy("GPU-hours", "Set aside"),
     Kind.RELEASE: gettext_lazy("No longer set aside"),
 }
 """What the list can be narrowed by."""

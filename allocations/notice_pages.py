@@ -25,6 +25,7 @@ LETTERS_PER_PAGE = 25
 LETTERS = (
     (
         Notice.Kind.USED_SHARE,
+        # xgettext:no-python-format
         _("When 75, 90 and 100 % of an allocation’s GPU-hours are used: in time to plan, or to ask for more."),
     ),
     (

@@ -91,7 +91,7 @@ def who_would_lose(record: models.Model, user: User) -> Panel | None:
             gettext_lazy("Project"),
             gettext_lazy("Judged through"),
             gettext_lazy("Used (GPU-hours)"),
-            gettext_lazy("Planned"),
+            gettext_lazy("Planned (GPU-hours)"),
             gettext_lazy("Left"),
             gettext_lazy("Would be taken"),
             gettext_lazy("What the rule does"),

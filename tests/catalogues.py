@@ -29,7 +29,11 @@ def paths(root: Path = ROOT) -> list[Path]:
 
 def read(path: Path) -> Catalog:
     with path.open("rb") as source:
-        return read_po(source, locale=path.parts[-3])
+        catalogue = read_po(source, locale=path.parts[-3])
+    for message in catalogue:
+        if "no-python-format" in message.flags:  # Babel takes the “% o” of “50 % of it” for something to fill in
+            message.flags.discard("python-format")
+    return catalogue
 
 
 def compiled(path: Path) -> bool:

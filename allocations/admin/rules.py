@@ -47,7 +47,10 @@ class PeriodEndForm(ReasonForm):
     )
     carry_over = forms.ChoiceField(label=_("Carry-over"), choices=PeriodEndRule.CarryOver.choices)
     most_bp = PercentField(
-        label=_("At most (% of what was granted)"), initial=0, help_text=_("Leave it at 0 unless a share is meant.")
+        # xgettext:no-python-format
+        label=_("At most (% of what was granted)"),
+        initial=0,
+        help_text=_("Leave it at 0 unless a share is meant."),
     )
     wait_days = forms.IntegerField(
         label=_("Days to wait for a following allocation"),
@@ -65,8 +68,15 @@ class TakeBackForm(ReasonForm):
     pool = chosen(TakeBackRule, "pool")
     funding = forms.ChoiceField(label=_("Funding"), choices=Allocation.Funding.choices)
     from_on = day(label=_("Counts from"))
-    check_at_bp = PercentField(label=_("Check at (% of the period)"), initial=5_000, help_text=_("50 % is half time."))
+    check_at_bp = PercentField(
+        # xgettext:no-python-format
+        label=_("Check at (% of the period)"),
+        initial=5_000,
+        # xgettext:no-python-format
+        help_text=_("50 % is half time."),
+    )
     under_bp = PercentField(
+        # xgettext:no-python-format
         label=_("Under (% of planned use)"),
         initial=4_000,
         help_text=_("Planned use is what an even pace would have used by then."),
@@ -243,8 +253,11 @@ LABELS: dict[str, Any] = {
     "carry_over": _("Carry-over"),
     "wait_days": _("Days to wait for a following allocation"),
     "warn_days": _("Days from the warning to the act"),
+    # xgettext:no-python-format
     "most_bp": _("At most (% of what was granted)"),
+    # xgettext:no-python-format
     "check_at_bp": _("Check at (% of the period)"),
+    # xgettext:no-python-format
     "under_bp": _("Under (% of planned use)"),
 }
 

@@ -161,6 +161,7 @@ class TakeBackRule(PoolRule):
     under_bp = models.PositiveIntegerField(
         _("under (basis points of planned use)"),
         default=4_000,
+        # xgettext:no-python-format
         help_text=_("4000: less than 40 % of what an even pace would have used by then."),
     )
     warn_days = models.PositiveIntegerField(_("days from the warning to the act"), default=14)
