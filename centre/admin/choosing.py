@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminDateWidget, AutocompleteSelect
 from django.db import models
+from django.forms import Media
 from django.utils.functional import lazy
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -14,7 +15,11 @@ from centre.days import validate_day
 
 
 class NamedSearch(AutocompleteSelect):
-    """Django's search box with a text in it while nothing is chosen: without one a screen reader has no name for it."""
+    """Django's search box, with a text in it while nothing is chosen, and with the label's name for screen readers."""
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(js=["admin/js/autocomplete.js", "centre/search_names.js"])
 
     def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
         return {**super().build_attrs(base_attrs, extra_attrs), "data-placeholder": str(_("Search and choose"))}

@@ -8,7 +8,10 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Page, expect
 
+from allocations.models import Allocation, LedgerEntry
+from centre.amounts import hours_text
 from centre.models import User
+from centre.permissions import StaffRole
 from tests import make
 from tests.browser import a_centre
 from tests.browser.conftest import OpenPage
@@ -127,3 +130,35 @@ def test_allocation_officer_looks_an_allocation_up(page: OpenPage) -> None:
     assert said["Granted (GPU-hours):"] == "50"
     assert said["Used (GPU-hours):"] == "5"
     assert said["Left (GPU-hours):"] == "45"
+
+
+def test_one_officer_moves_hours_and_another_approves(page: OpenPage) -> None:
+    """What the pages say before the act is what the ledger says after it."""
+    centre = a_centre.in_use()
+    first, second = (make.staff(StaffRole.ALLOCATION_OFFICER) for _ in range(2))
+    screen = page(f"/admin/allocations/allocation/{centre.subsidised.pk}/change/", user=first)
+    screen.get_by_role("link", name="Move GPU-hours", exact=True).click()
+    screen.get_by_label("GPU-hours", exact=False).first.fill("100")
+    screen.locator("select").first.select_option(str(centre.paid.pk))
+    screen.get_by_label("Reason").fill("The second survey is paid for.")
+    screen.get_by_role("button", name="Continue", exact=True).click()
+    expect(screen.get_by_text("Nothing has happened yet.")).to_be_visible()
+    foretold = screen.locator("table:has(caption:text('What will change')) tbody tr").all_inner_texts()
+    assert LedgerEntry.objects.filter(kind="hold").count() == 0
+    screen.get_by_role("button", name="Send for approval", exact=True).dblclick()
+    expect(screen.locator(".messagelist")).to_contain_text("another officer")
+    assert LedgerEntry.objects.filter(kind="hold").count() == 1
+
+    screen = page("/desk/", user=second)
+    screen.get_by_role("main").get_by_role("link", name="Move 100 GPU-hours", exact=False).click()
+    assert "The second survey is paid for." in screen.locator("main, #content").first.inner_text()
+    screen.get_by_role("button", name="Approve", exact=False).click()
+    expect(screen.locator(".messagelist")).to_be_visible()
+    moved = LedgerEntry.objects.filter(kind="transfer").order_by("seconds")
+    assert [(entry.allocation, entry.seconds, entry.approved_by) for entry in moved] == [
+        (centre.subsidised, -100 * make.HOUR, second),
+        (centre.paid, 100 * make.HOUR, second),
+    ]
+    afterwards = [row.split()[-1] for row in foretold if "Left" in row]
+    left = [Allocation.objects.get(pk=row.pk).available_seconds for row in (centre.subsidised, centre.paid)]
+    assert afterwards == [hours_text(seconds, 0) for seconds in left]
