@@ -91,7 +91,7 @@ def pressing(notice: Notice) -> int:
 def subject_of(parts: Sequence[Part]) -> str:
     """The most pressing sentence where there is one allocation, else how many there are."""
     if len(parts) == 1:
-        return f"{parts[0].allocation}: {parts[0].said[0].what}"
+        return _("%(allocation)s: %(what)s") % {"allocation": parts[0].allocation, "what": parts[0].said[0].what}
     return ngettext(
         "GPU-hours: %(count)s allocation needs a look", "GPU-hours: %(count)s allocations need a look", len(parts)
     ) % {"count": len(parts)}
@@ -123,7 +123,7 @@ def part_of(
         ),
         said=[say(notice, warnings.get(notice.threshold), today) for notice in notices if named[notice.kind] is notice],
         figures=figures,
-        as_of=_("As of %(instant)s") % {"instant": written_instant(as_of)} if as_of else "",
+        as_of=_("(As of %(instant)s)") % {"instant": written_instant(as_of)} if as_of else "",
         period=_("First day: %(first)s. Last day: %(last)s.")
         % {"first": written_day(allocation.start_on), "last": written_day(allocation.end_on)},
         link=absolute(allocation.project.get_absolute_url()),
