@@ -4,11 +4,12 @@ Each allocation is closed in a transaction of its own, so that an interrupted ni
 on where it stopped. Allocations without a rule, or still waiting for a following one, are left as they are and named.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db import models, transaction
+from django.db import DatabaseError, models, transaction
 from django.db.models import F, Q
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -16,11 +17,13 @@ from django.utils.translation import gettext as _
 from allocations import requests, staging
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, PeriodEnd, PeriodEndRule
 from allocations.movements import locked
-from allocations.posting import TAKES_DECISIONS
+from allocations.posting import TAKES_DECISIONS, LedgerError
 from allocations.settling import AT_CLOSE, LATE, settle
 from centre import audit
+from centre.instants import going_on_from
 
 Carry = PeriodEndRule.CarryOver
+logger = logging.getLogger(__name__)
 
 
 class Outcome(models.TextChoices):
@@ -31,6 +34,7 @@ class Outcome(models.TextChoices):
     WAITS = "waits"
     NO_RULE = "no_rule"
     CHANGED = "changed"  # by somebody else, just as it was to be closed
+    FAILED = "failed"  # `why` says how; nothing of it was written
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Closing:
     forfeited: int = 0
     following: str = ""
     waits_until: date | None = None
+    why: str = ""
 
 
 def close_periods(*, at: datetime) -> list[Closing]:
@@ -66,6 +71,7 @@ def _each_ended(at: datetime, *, preview: bool) -> Iterator[Closing]:
         .order_by("pool__code", "end_on", "pk")
     )
     rules = list(PeriodEndRule.objects.in_force(on=latest))
+    clock = going_on_from(at)
     for allocation in ended:
         if allocation.end_on >= today_of(allocation, at):
             continue
@@ -73,10 +79,14 @@ def _each_ended(at: datetime, *, preview: bool) -> Iterator[Closing]:
         if rule is None:
             yield Closing(allocation, Outcome.NO_RULE)
             continue
-        with transaction.atomic():
-            found = _close(allocation, rule, at)
-            if preview:
-                transaction.set_rollback(True)
+        try:
+            with transaction.atomic():
+                found = _close(allocation, rule, clock)
+                if preview:
+                    transaction.set_rollback(True)
+        except (LedgerError, DatabaseError) as error:  # the others are closed all the same
+            logger.exception("The period of %s could not be closed.", allocation.reference)
+            found = Closing(allocation, Outcome.FAILED, why=str(error))
         if found is not None:
             yield found
     left = Allocation.objects.filter(
@@ -87,7 +97,7 @@ def _each_ended(at: datetime, *, preview: bool) -> Iterator[Closing]:
     for allocation in left.select_related("pool__cluster", "period_end__following").order_by("pk"):
         with transaction.atomic():
             staging.lock_cluster(allocation.pool.cluster_id)
-            settled = _told(allocation, Outcome.SETTLED, settle(allocation=allocation, at=at))
+            settled = _told(allocation, Outcome.SETTLED, settle(allocation=allocation, at=clock()))
             if preview:
                 transaction.set_rollback(True)
         yield settled
@@ -105,17 +115,19 @@ def rule_for(allocation: Allocation, rules: Sequence[PeriodEndRule]) -> PeriodEn
     return None
 
 
-def following_of(allocation: Allocation, rule: PeriodEndRule, *, today: date) -> Allocation | None:
-    """The allocation that goes on where this one ended, of the same project, pool and funding."""
+def following_of(allocation: Allocation, rule: PeriodEndRule) -> Allocation | None:
+    """The allocation that goes on where this one ended, of the same project, pool and funding; it is not closed yet.
+
+    Its own period may be over by now, when nights were missed: then it is closed next, and carries over in its turn.
+    """
     return (
         Allocation.objects.filter(
             project=allocation.project_id,
             pool=allocation.pool_id,
             funding=allocation.funding,
-            state=Allocation.State.OPEN,
+            state__in=TAKES_DECISIONS,
             start_on__gt=allocation.start_on,
             start_on__lte=allocation.end_on + timedelta(days=rule.wait_days),
-            end_on__gte=today,
         )
         .exclude(pk=allocation.pk)
         .order_by("start_on", "pk")
@@ -123,14 +135,15 @@ def following_of(allocation: Allocation, rule: PeriodEndRule, *, today: date) ->
     )
 
 
-def _close(ended: Allocation, rule: PeriodEndRule, at: datetime) -> Closing | None:
+def _close(ended: Allocation, rule: PeriodEndRule, clock: Callable[[], datetime]) -> Closing | None:
     """Close one allocation; None when somebody else has closed it by now.
 
     The lock on the cluster's usage keeps imports of late usage, and a second closing, before or after this one.
     """
     staging.lock_cluster(ended.pool.cluster_id)
+    at = clock()
     today = today_of(ended, at)
-    following = None if rule.carry_over == Carry.NONE else following_of(ended, rule, today=today)
+    following = None if rule.carry_over == Carry.NONE else following_of(ended, rule)
     waits_until = ended.end_on + timedelta(days=rule.wait_days)
     if rule.carry_over != Carry.NONE and following is None and today <= waits_until:
         return Closing(ended, Outcome.WAITS, waits_until=waits_until)
@@ -144,7 +157,7 @@ def _close(ended: Allocation, rule: PeriodEndRule, at: datetime) -> Closing | No
     row = rows[ended.pk]
     if row.state not in TAKES_DECISIONS or row.end_on != ended.end_on:
         return None
-    if following is not None and rows[following.pk].state != Allocation.State.OPEN:
+    if following is not None and rows[following.pk].state not in TAKES_DECISIONS:
         return Closing(ended, Outcome.CHANGED)
     if of_it.exclude(pk__in=[request.pk for request in waiting]).exists():
         return Closing(ended, Outcome.CHANGED)
@@ -183,7 +196,8 @@ def granted_itself(allocation: Allocation) -> int:
     """
     carried = LedgerEntry.objects.filter(allocation=allocation, source_kind__in=(AT_CLOSE, LATE))
     sums = carried.aggregate(sum=models.Sum("seconds"))
-    return allocation.granted_seconds - int(sums["sum"] or 0)
+    # Where officers took more away again than was granted to it itself, nothing of its own is left to carry over.
+    return max(0, allocation.granted_seconds - int(sums["sum"] or 0))
 
 
 def _lapse(waiting: Sequence[ChangeRequest], at: datetime) -> None:

@@ -42,7 +42,8 @@ class AlreadyResolved(LedgerError):
 def locked(allocations: Iterable[Allocation]) -> dict[int, Allocation]:
     """These allocations as they stand, locked in one order, so that two verbs never wait for each other."""
     numbers = {allocation.pk for allocation in allocations}
-    rows = Allocation.objects.select_for_update(of=("self",)).select_related("pool__cluster")
+    # Without the key: a row that names an allocation, such as a request, can be committed meanwhile.
+    rows = Allocation.objects.select_for_update(of=("self",), no_key=True).select_related("pool__cluster")
     return {row.pk: row for row in rows.filter(pk__in=numbers).order_by("pk")}
 
 
@@ -279,7 +280,10 @@ def refuse_reversed(entry: LedgerEntry) -> None:
 
 def undo_run_refunds(refund: LedgerEntry, reversal: LedgerEntry) -> None:
     """The job runs of a reversed refund are refundable anew: the evidence of both is kept, run by run."""
-    if LedgerEntry.objects.filter(source_kind="refund_follows", source_reference=str(refund.pk)).exists():
+    of_its_runs = RunRefund.objects.filter(
+        allocation=refund.allocation_id, run__in=refund.run_refunds.order_by().values("run")
+    )
+    if of_its_runs.filter(entry__kind=Kind.CORRECTION).exists():
         raise NotReversible(_("The usage behind this refund was corrected since; what is left of it stands."))
     RunRefund.objects.bulk_create(
         [

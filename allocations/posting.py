@@ -34,6 +34,8 @@ TOTAL_OF = {
 }
 TAKES_DECISIONS = frozenset({Allocation.State.OPEN, Allocation.State.SUSPENDED})
 """States in which hours can be given and taken."""
+MOST_SECONDS = 10**16
+"""No act is about more GPU-seconds (300 million GPU-years); totals stay far below what a column holds."""
 SAME_CONTENT = ("allocation_id", "kind", "total", "seconds", "effective_on", "reverses_id", "asked_by_id")
 
 
@@ -47,6 +49,10 @@ class NotEnough(LedgerError):
 
 class KeyReused(LedgerError):
     """The same key was used for an entry with other content."""
+
+
+class TooMuch(LedgerError):
+    """More GPU-seconds than can be meant."""
 
 
 class PeriodClosed(LedgerError):
@@ -107,6 +113,8 @@ def post(
         reverses=reverses,
         lapses_on=lapses_on,
     )
+    if abs(seconds) > MOST_SECONDS:
+        raise TooMuch(_("This is more than any machine could give. Check the number of GPU-hours."))
     is_fact = follows_from_usage or kind == Kind.CHARGE
     try:
         with transaction.atomic():

@@ -7,6 +7,7 @@ refunded in excess is taken back; should it cost more again, it is given again, 
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import transaction
@@ -96,49 +97,63 @@ def refund(
     return entry
 
 
+@dataclass
+class Refunded:
+    """A day of a run as one refund gave it back: GPU-seconds `decided` (0 once reversed), and what stands of them."""
+
+    decided: int = 0
+    stands: int = 0
+
+
 def follow_usage(*, at: datetime, gains: bool) -> None:
     """After usage was posted from the temporary table `usage_delta`: refunds of its runs keep to what the runs cost.
 
-    Each refunded day of a run counts up to what is charged now, at most what was decided. The difference is posted as a
-    correction that names the refund, with the people who stood behind it: the `gains`, or else the losses.
+    Each refunded day of a run counts up to what is charged now, at most what was decided; of several refunds the
+    earlier count first. The difference is posted as corrections, each naming one refund, with the people who stood
+    behind it: the `gains`, or else the losses.
     """
+    refunded = _refunded_of_the_changed_runs()
+    if not refunded:
+        return
+    charged = {(allocation, run, _as_day(day)): int(seconds) for allocation, run, day, seconds in staging.rows(CHARGED)}
     differences: dict[int, list[tuple[int, date, int]]] = defaultdict(list)
-    for entry, run, day, seconds in staging.rows(
-        """
-        SELECT decided.entry_id, decided.run_id, decided.day,
-               CASE WHEN decided.seconds < COALESCE(charged.seconds, 0)
-                    THEN decided.seconds ELSE COALESCE(charged.seconds, 0) END - stands.seconds
-        FROM (
-            SELECT refund.allocation_id, refund.run_id, refund.day,
-                   MAX(CASE WHEN entry.kind = 'refund' THEN entry.id END) AS entry_id, SUM(refund.seconds) AS seconds
-            FROM allocations_runrefund AS refund
-            JOIN allocations_ledgerentry AS entry ON entry.id = refund.entry_id AND entry.kind IN ('refund', 'reversal')
-            WHERE refund.run_id IN (SELECT run_id FROM usage_delta)
-            GROUP BY refund.allocation_id, refund.run_id, refund.day
-        ) AS decided
-        JOIN (
-            SELECT allocation_id, run_id, day, SUM(seconds) AS seconds FROM allocations_runrefund
-            WHERE run_id IN (SELECT run_id FROM usage_delta) GROUP BY allocation_id, run_id, day
-        ) AS stands
-          ON stands.allocation_id = decided.allocation_id AND stands.run_id = decided.run_id
-         AND stands.day = decided.day
-        LEFT JOIN (
-            SELECT allocation_id, run_id, day, SUM(seconds) AS seconds FROM allocations_runcharge
-            WHERE run_id IN (SELECT run_id FROM allocations_runrefund)
-              AND run_id IN (SELECT run_id FROM usage_delta) GROUP BY allocation_id, run_id, day
-        ) AS charged
-          ON charged.allocation_id = decided.allocation_id AND charged.run_id = decided.run_id
-         AND charged.day = decided.day
-        """
-    ):
-        if seconds and (seconds > 0) == gains:
-            differences[entry].append((run, _as_day(day), int(seconds)))
-    if differences:
-        refunds = LedgerEntry.objects.filter(pk__in=differences).select_related(
-            "allocation__pool__cluster", "asked_by", "approved_by"
-        )
-        for refunded in refunds.order_by("allocation", "pk"):
-            _correct(refunded, differences[refunded.pk], at=at)
+    for (allocation, run, day), by_refund in sorted(refunded.items()):
+        left = max(0, charged.get((allocation, run, day), 0))
+        for number, part in sorted(by_refund.items()):
+            counts = min(part.decided, left)
+            left -= counts
+            if counts != part.stands and (counts > part.stands) == gains:
+                differences[number].append((run, day, counts - part.stands))
+    rows = LedgerEntry.objects.filter(pk__in=differences).select_related(
+        "allocation__pool__cluster", "asked_by", "approved_by"
+    )
+    for entry in rows.order_by("allocation", "pk"):
+        _correct(entry, differences[entry.pk], at=at)
+
+
+def _refunded_of_the_changed_runs() -> dict[tuple[int, int, date], dict[int, Refunded]]:
+    """By allocation, run and day, and by the number of the refund: what it decided, and what stands of it."""
+    found: dict[tuple[int, int, date], dict[int, Refunded]] = defaultdict(lambda: defaultdict(Refunded))
+    for allocation, run, day, seconds, entry, kind, reverses, source in staging.rows(REFUNDED):
+        number = {Kind.REFUND: entry, Kind.REVERSAL: reverses}.get(kind) or int(source)
+        part = found[allocation, run, _as_day(day)][number]
+        part.stands += seconds
+        part.decided += seconds if kind != Kind.CORRECTION else 0
+    return found
+
+
+REFUNDED = """
+    SELECT refund.allocation_id, refund.run_id, refund.day, refund.seconds, entry.id, entry.kind, entry.reverses_id,
+           entry.source_reference
+    FROM allocations_runrefund AS refund JOIN allocations_ledgerentry AS entry ON entry.id = refund.entry_id
+    WHERE refund.run_id IN (SELECT run_id FROM usage_delta)
+"""
+CHARGED = """
+    SELECT allocation_id, run_id, day, SUM(seconds) FROM allocations_runcharge
+    WHERE run_id IN (SELECT run_id FROM usage_delta)
+      AND run_id IN (SELECT run_id FROM allocations_runrefund)
+    GROUP BY allocation_id, run_id, day
+"""
 
 
 def _correct(refunded: LedgerEntry, parts: list[tuple[int, date, int]], *, at: datetime) -> None:

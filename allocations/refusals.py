@@ -1,11 +1,10 @@
 """Why a request about GPU time cannot be made or answered, each reason with a sentence for a screen."""
 
-from collections.abc import Iterable
-
 from django.utils.translation import gettext as _
 
+from allocations import movements
 from allocations.models import Allocation, ChangeRequest
-from allocations.posting import TAKES_DECISIONS, PeriodClosed
+from allocations.posting import MOST_SECONDS, TAKES_DECISIONS, PeriodClosed
 from centre.models import Membership, Representative, User
 
 
@@ -52,14 +51,20 @@ def refuse_beneficiary(request: ChangeRequest, by: User) -> None:
 
 
 def belongs_to_it(request: ChangeRequest, user: User) -> bool:
-    """Whether the person is of a team, or signs for a tenant, that the request is about."""
-    projects = {request.project_id}
-    if request.to_allocation is not None:
-        projects.add(request.to_allocation.project_id)
+    """Whether the person is of a team, or signs for a tenant, that the request is about; on any side of a move."""
+    projects = {request.project_id, *(allocation.project_id for allocation in touched_by(request))}
     return (
         Membership.objects.current().filter(project__in=projects, user=user).exists()
         or Representative.objects.filter(tenant__projects__in=projects, user=user, ended_at=None).exists()
     )
+
+
+def touched_by(request: ChangeRequest) -> list[Allocation]:
+    """The allocations on which the request would post; of a transfer to reverse, both."""
+    touched = [request.allocation, request.to_allocation]
+    if request.entry is not None:
+        touched += [leg.allocation for leg in movements.legs_of(request.entry)]
+    return [allocation for allocation in touched if allocation is not None]
 
 
 def refuse_unsaid(request: ChangeRequest) -> None:
@@ -67,10 +72,18 @@ def refuse_unsaid(request: ChangeRequest) -> None:
         raise NothingAsked(_("Ask for more than 0 GPU-hours."))
     if not request.reason.strip():
         raise NoReason(_("Say why; the other officer, and later the auditor, read it."))
-    allocations: Iterable[Allocation | None] = (request.allocation, request.to_allocation)
-    for allocation in allocations:
+    if not can_be_kept(request.reason):
+        raise NoReason(_("The reason holds a character that cannot be kept. Write it anew."))
+    if (request.asked_seconds or 0) > MOST_SECONDS:
+        raise NothingAsked(_("This is more than any machine could give. Check the number of GPU-hours."))
+    for allocation in (request.allocation, request.to_allocation):
         if allocation is not None:
             refuse_if_over(allocation)
+
+
+def can_be_kept(text: str) -> bool:
+    """Whether both databases take the text: no NUL, no half of a character."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def refuse_if_over(allocation: Allocation) -> None:

@@ -30,6 +30,7 @@ from allocations.refusals import (
     refuse_beneficiary,
     refuse_own,
     refuse_unsaid,
+    touched_by,
 )
 from centre import audit
 from centre.models import Centre, User
@@ -102,7 +103,7 @@ def ask(
         asked_at=at,
         key=key,
     )
-    kept, is_new = keep(request, runs={})
+    kept, is_new = keep(request, runs={}, wanted=frozenset())
     if is_new:
         record_asking(request, "ask_for_hours")
     return kept
@@ -150,7 +151,7 @@ def propose(
         asked_at=at,
         key=key,
     )
-    kept, is_new = keep(request, runs=chosen, wanted=len(runs))
+    kept, is_new = keep(request, runs=chosen, wanted=frozenset(run.pk for run in runs))
     if not is_new:
         return kept
     if needs_a_second_person(request):
@@ -164,27 +165,27 @@ def propose(
 OF_RUN = ("pk", "refundable_seconds")
 
 
-def keep(request: ChangeRequest, *, runs: Mapping[int, int], wanted: int | None = None) -> tuple[ChangeRequest, bool]:
+def keep(request: ChangeRequest, *, runs: Mapping[int, int], wanted: frozenset[int]) -> tuple[ChangeRequest, bool]:
     """Save a request unless one of its key stands; returns the one that counts, and whether it is this one.
 
     A repeated form is recognised before anything is judged: by then its act may have changed what is possible. `runs`
-    are GPU-seconds by job run; `wanted` is how many were chosen.
+    are the GPU-seconds that can be refunded by job run; `wanted` are the runs that were chosen.
     """
-    if request.key is not None and (standing := standing_request(request, runs)):
+    if request.key is not None and (standing := standing_request(request, wanted)):
         return standing, False
     refuse_unsaid(request)
     try:
-        refuse_impossible(request, runs=runs, wanted=wanted or 0)
+        refuse_impossible(request, runs=runs, wanted=len(wanted))
     except LedgerError:
         # the same form, sent at the same moment, may have done meanwhile what is impossible now
-        if request.key is not None and (standing := standing_request(request, runs)):
+        if request.key is not None and (standing := standing_request(request, wanted)):
             return standing, False
         raise
     try:
         with transaction.atomic():
             request.save(force_insert=True)
     except IntegrityError:
-        standing = standing_request(request, runs)
+        standing = standing_request(request, wanted)
         if standing is None:
             raise
         return standing, False
@@ -197,14 +198,14 @@ def keep(request: ChangeRequest, *, runs: Mapping[int, int], wanted: int | None 
 SAME_REQUEST = ("kind", "allocation_id", "to_allocation_id", "entry_id", "asked_by_id", "reason")
 
 
-def standing_request(request: ChangeRequest, runs: Mapping[int, int]) -> ChangeRequest | None:
+def standing_request(request: ChangeRequest, wanted: frozenset[int]) -> ChangeRequest | None:
     """The request that has this key already; KeyReused when it says something else."""
     standing = ChangeRequest.objects.filter(key=request.key).select_related("allocation", "asked_by").first()
     if standing is None:
         return None
     same = all(getattr(standing, field) == getattr(request, field) for field in SAME_REQUEST)
-    if request.kind == Kind.REFUND:  # by now the runs may be refunded: what was chosen then counts
-        same = same and runs.keys() <= set(standing.runs.values_list("run", flat=True))
+    if request.kind == Kind.REFUND:  # by now the runs may be refunded: what was chosen counts, not what is left of it
+        same = same and wanted == frozenset(standing.runs.values_list("run", flat=True))
     else:
         same = same and standing.asked_seconds == request.asked_seconds
     if not same:
@@ -367,7 +368,7 @@ def lock_for(request: ChangeRequest) -> None:
     """Lock what an answer will touch in the order of the house: the cluster's usage, the allocations, the request."""
     if request.kind == Kind.REFUND:
         staging.lock_cluster(named(request.allocation).pool.cluster_id)
-    movements.locked([row for row in (request.allocation, request.to_allocation) if row is not None])
+    movements.locked(touched_by(request))
 
 
 def let_go(request: ChangeRequest, *, by: User | None, at: datetime) -> None:

@@ -10,10 +10,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from allocations.models import PeriodEndRule, TakeBackRule
+from allocations.models import Allocation, PeriodEndRule, TakeBackRule
 from allocations.models.rules import PoolRule, RuleQuerySet
+from allocations.posting import TAKES_DECISIONS
 from centre import audit
-from centre.models import GpuPool, User
+from centre.models import GpuPool, Project, User
 
 Rule = TypeVar("Rule", bound=PoolRule)
 BEHIND_IT = frozenset(
@@ -28,6 +29,10 @@ class RuleError(Exception):
 
 class OwnRule(RuleError):
     """Nobody approves the rule that they asked for."""
+
+
+class BenefitsFromRule(RuleError):
+    """Nobody approves a rule about allocations of their own project."""
 
 
 class AlreadyDecided(RuleError):
@@ -71,9 +76,13 @@ def ask_rule(*, rule: Rule, by: User, at: datetime) -> Rule:
 
 @transaction.atomic
 def approve_rule(*, rule: Rule, by: User, at: datetime) -> Rule:
-    """Approve it as the second person; it counts from its first day. Raises OwnRule, AlreadyDecided, TooLate."""
+    """Approve it as the second person; it counts from its first day.
+
+    Raises OwnRule, BenefitsFromRule, AlreadyDecided, TooLate.
+    """
     if rule.asked_by_id == by.pk:
         raise OwnRule(_("You asked for this rule yourself. Another officer has to approve it."))
+    refuse_beneficiary_of(rule, by)
     GpuPool.objects.select_for_update().get(pk=rule.pool_id)  # of two rules approved at once one sees the other
     still_waits = same_kind(rule).waiting().filter(pk=rule.pk)
     if begins_too_early(rule, at) and still_waits.exists():
@@ -107,6 +116,15 @@ def refuse_rule(*, rule: Rule, by: User, at: datetime, answer: str) -> Rule:
     act = "withdraw_rule" if rule.asked_by_id == by.pk else "refuse_rule"
     audit.record(act=act, on=rule, by=by, at=at, reason=answer, changes={"refused_by": [None, by]})
     return rule
+
+
+def refuse_beneficiary_of(rule: PoolRule, by: User) -> None:
+    """Nobody approves a rule about allocations of a project that they belong to."""
+    concerned = Allocation.objects.filter(pool=rule.pool_id, project__in=Project.objects.belonging_to(by))
+    if concerned.filter(state__in=TAKES_DECISIONS).exists():
+        raise BenefitsFromRule(
+            _("You belong to a project that this rule is about. An officer who does not has to approve it.")
+        )
 
 
 def decided() -> AlreadyDecided:

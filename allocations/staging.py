@@ -54,7 +54,8 @@ def lock_allocations(table: str) -> None:
                 SELECT ended.following_id FROM allocations_periodend AS ended
                 JOIN touched ON touched.id = ended.allocation_id WHERE ended.following_id IS NOT NULL
             )
-            SELECT id FROM allocations_allocation WHERE id IN (SELECT id FROM touched) ORDER BY id FOR UPDATE
+            SELECT id FROM allocations_allocation WHERE id IN (SELECT id FROM touched) ORDER BY id
+            FOR NO KEY UPDATE
             """  # noqa: S608  a table of our own
         )
 

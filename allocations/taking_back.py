@@ -17,6 +17,7 @@ from allocations.posting import LedgerError
 from allocations.take_back_cases import Finding, What, cases, judge, to_judge
 from centre import audit
 from centre.amounts import decimal_text, hours_text
+from centre.instants import going_on_from
 
 SETTLES = {
     What.TAKEN: TakeBackWarning.Outcome.TAKEN,
@@ -38,7 +39,10 @@ def take_back_unused(*, at: datetime, dry_run: bool = False) -> list[Finding]:
     findings = [finding for case in cases(to_judge(at=at), at=at) if (finding := judge(case)) is not None]
     if dry_run:
         return findings
-    acted = (finding if finding.what == What.WAITING else act_on(finding.allocation, at=at) for finding in findings)
+    clock = going_on_from(at)
+    acted = (
+        finding if finding.what == What.WAITING else act_on(finding.allocation, at=clock()) for finding in findings
+    )
     return [finding for finding in acted if finding is not None]
 
 

@@ -5,8 +5,7 @@ cluster's lock: whatever happens, there is nothing of an import or all of it, an
 """
 
 import hashlib
-from datetime import UTC, datetime, timedelta
-from time import monotonic
+from datetime import UTC, datetime
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
@@ -19,6 +18,7 @@ from allocations.posting import add_to_daily_usage
 from allocations.recharging import RUN_COLUMNS, recharge
 from allocations.slurm.sacct import BadRecord, Export, Record, UnreadableExport, open_export
 from centre import audit
+from centre.instants import going_on_from
 from centre.models import Cluster, User
 
 __all__ = ["UnreadableExport", "import_usage"]
@@ -59,7 +59,7 @@ def import_usage(
     the file stands in for it, and the import says so. Times without an offset are in `zone`, by default the cluster's.
     Raises UnreadableExport, with nothing written, when the file lacks what is needed or `as_of` cannot be right.
     """
-    began = monotonic()
+    clock = going_on_from(at)
     with (
         staging.temporary_table("staged", merging.STAGED_COLUMNS),
         staging.temporary_table("staged_bad", merging.BAD_COLUMNS),
@@ -88,7 +88,7 @@ def import_usage(
             staging.lock_cluster(cluster.pk)
             # What is recorded carries the instant of recording, not that at which reading began: the ledger as of an
             # instant in between must not change when a long import commits.
-            usage_import.finished_at = at + timedelta(seconds=int(monotonic() - began))
+            usage_import.finished_at = clock()
             merge(usage_import, at=usage_import.finished_at)
     return usage_import
 

@@ -120,7 +120,9 @@ def databases() -> dict[str, dict[str, Any]]:
         default["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536",
+            # recursive_triggers: REPLACE asks the triggers that keep history before it removes a row
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536; "
+            "PRAGMA recursive_triggers=ON",
         }
     else:
         default["OPTIONS"] = {key: value for key, value in default.get("OPTIONS", {}).items() if key != "pool"}

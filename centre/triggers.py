@@ -47,16 +47,22 @@ def append_only(app_label: str, table: str) -> Rule:
             f"DROP TRIGGER IF EXISTS {name}_whole ON {table}",
             f"CREATE TRIGGER {name}_whole BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
         ),
-        sqlite=tuple(
-            statement
-            for act in ("update", "delete")
-            for statement in (
-                f"DROP TRIGGER IF EXISTS {name}_{act}",
-                f"CREATE TRIGGER {name}_{act} BEFORE {act.upper()} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
-            )
+        sqlite=(
+            *(
+                statement
+                for act in ("update", "delete")
+                for statement in (
+                    f"DROP TRIGGER IF EXISTS {name}_{act}",
+                    f"CREATE TRIGGER {name}_{act} BEFORE {act.upper()} ON {table} "
+                    f"BEGIN SELECT RAISE(ABORT, '{message}'); END",
+                )
+            ),
+            # REPLACE removes the row in its way, and asks the trigger above only where recursive_triggers is on
+            f"DROP TRIGGER IF EXISTS {name}_replace",
+            f"CREATE TRIGGER {name}_replace BEFORE INSERT ON {table} "
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, '{message}'); END",
         ),
-        sqlite_names=(f"{name}_update", f"{name}_delete"),
+        sqlite_names=(f"{name}_update", f"{name}_delete", f"{name}_replace"),
     )
 
 
@@ -129,16 +135,20 @@ def refused(
 
 # Acts that give or take hours. What usage charges and corrects is a fact, not an act. Opening balances brought in by
 # `manage.py onboard` are exempted; the auditor finds them by their source. What is done by a rule carries the names of
-# the two people who made the rule. That a refund follows the usage of its runs is a fact again, up to what it gave.
+# the two people who made the rule. That a refund follows the usage of its runs is a fact again, within what it gave.
 NEEDS_TWO_PEOPLE = """
     (NEW.kind IN ('grant', 'top_up', 'transfer', 'forfeit', 'correction', 'reversal')
         OR (NEW.kind = 'refund' AND NEW.source_kind <> 'usage'))
-    AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard')
-    AND NOT (NEW.kind = 'correction' AND NEW.source_kind = 'refund_follows' AND EXISTS (
+    AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard' AND NOT EXISTS (
+        SELECT 1 FROM allocations_ledgerentry earlier WHERE earlier.allocation_id = NEW.allocation_id))
+    AND NOT (NEW.kind = 'correction' AND NEW.total = 'used' AND NEW.source_kind = 'refund_follows' AND EXISTS (
         SELECT 1 FROM allocations_ledgerentry refund
         WHERE refund.id = CASE WHEN NEW.source_kind = 'refund_follows' THEN CAST(NEW.source_reference AS bigint) END
             AND refund.kind = 'refund' AND refund.allocation_id = NEW.allocation_id
-            AND refund.seconds >= ABS(NEW.seconds)))
+            AND NEW.seconds + COALESCE((
+                SELECT SUM(earlier.seconds) FROM allocations_ledgerentry earlier
+                WHERE earlier.allocation_id = NEW.allocation_id AND earlier.source_kind = 'refund_follows'
+                    AND earlier.source_reference = NEW.source_reference), 0) BETWEEN -refund.seconds AND 0))
     AND ABS(NEW.seconds) > COALESCE((SELECT two_person_above_seconds FROM centre_centre WHERE id = 1), 0)
     AND (NEW.asked_by_id IS NULL OR NEW.approved_by_id IS NULL OR NEW.asked_by_id = NEW.approved_by_id)
 """

@@ -84,7 +84,7 @@ def wrong_limit(end: PeriodEnd, carried_over: int) -> Iterator[str]:
 
     Nothing is granted to a closed allocation any more; `carried_over` is what closings moved on it, its own included.
     """
-    given = end.allocation.granted_seconds - carried_over
+    given = max(0, end.allocation.granted_seconds - carried_over)
     limits = {"none": 0, "all": None, "at_most": given * end.rule.most_bp // 10_000}
     limit = limits[end.rule.carry_over]
     if end.most_seconds != limit:

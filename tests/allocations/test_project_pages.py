@@ -22,8 +22,8 @@ TODAY = date(2026, 6, 15)
 LIST_QUERIES = 6
 """Session, person, staff roles, how many projects, this page of them, the centre."""
 PAGE_QUERIES = 12
-"""Session, person, staff roles, project, imports, allocations, their warnings, usage per day, runs, members, the line that leads to the
-subsidy, the centre."""
+"""Session, person, staff roles, project, imports, allocations, their warnings, usage per day, runs, members, the line
+that leads to the subsidy, the centre."""
 
 pytestmark = pytest.mark.django_db
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from allocations import movements, refunds, requests
 from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry, RunRefund
+from allocations.posting import KeyReused
 from allocations.verifying import differences
 from centre.models import User
 from centre.permissions import StaffRole
@@ -138,3 +139,57 @@ def test_small_refunds_follow_their_usage_also_when_the_threshold_falls(officers
     shorter = make.run(allocation=allocation, hours=3, start_at=TEN, number=run.number)
     used_by(shorter, allocation=allocation)
     assert used_hours(allocation) == 0
+
+
+def learnt(allocation: Allocation, number: int, hours: int, *, step: int) -> None:
+    """An export of its own says that the run took so many hours."""
+    run = make.run(allocation=allocation, hours=hours, start_at=TEN, number=number)
+    used_by(run, allocation=allocation, as_of=AT.replace(microsecond=0) - timedelta(minutes=60 - step))
+
+
+def test_corrections_are_parted_over_the_refunds_of_a_run(officers: tuple[User, User]) -> None:
+    """12 hours refunded by two officers, one more by one alone: when the run took 1 hour, both refunds give way."""
+    make.centre(two_person_above_seconds=10 * HOUR)
+    allocation = make.allocation(hours=100)
+    number = make.run(allocation=allocation, start_at=TEN).number
+    learnt(allocation, number, 12, step=0)
+    requests.approve(request=asked(allocation, list(JobRun.objects.all()), officers[0], "a"), by=officers[1], at=AT)
+    learnt(allocation, number, 13, step=1)
+    assert asked(allocation, list(JobRun.objects.all()), officers[0], "b").state == "carried_out"
+    for step, hours in enumerate((1, 20, 12), start=2):
+        learnt(allocation, number, hours, step=step)
+        assert used_hours(allocation) == max(0, hours - 13)
+        assert list(differences()) == []
+    corrections = LedgerEntry.objects.filter(kind="correction").order_by("pk")
+    first, second = (str(entry.pk) for entry in LedgerEntry.objects.filter(source_kind="request").order_by("pk"))
+    assert [(entry.source_reference, entry.seconds // HOUR) for entry in corrections] == [
+        *((first, -11), (second, -1)),
+        *((first, 11), (second, 1)),
+        (second, -1),
+    ]
+
+
+def test_a_refund_is_not_reversed_once_usage_has_corrected_a_run_of_it(officers: tuple[User, User]) -> None:
+    allocation = make.allocation(hours=100)
+    number = make.run(allocation=allocation, start_at=TEN).number
+    for step, (hours, key) in enumerate(((8, "a"), (12, "b"))):
+        learnt(allocation, number, hours, step=step)
+        requests.approve(request=asked(allocation, list(JobRun.objects.all()), officers[0], key), by=officers[1], at=AT)
+    learnt(allocation, number, 10, step=3)  # of the second refund, 2 hours are left
+    for refunded in LedgerEntry.objects.filter(source_kind="request"):
+        with pytest.raises(movements.NotReversible):
+            movements.reverse(entry=refunded, by=officers[0], approved_by=officers[1], at=AT, reason="slip")
+    assert (used_hours(allocation), list(differences())) == (0, [])
+
+
+def test_a_refund_form_sent_again_with_other_runs_is_refused(officers: tuple[User, User]) -> None:
+    allocation = make.allocation(hours=100)
+    runs = [make.run(allocation=allocation, start_at=TEN + timedelta(hours=n)) for n in range(2)]
+    used_by(*runs, allocation=allocation)
+    both = list(JobRun.objects.order_by("pk"))
+    first = asked(allocation, both, officers[0])
+    requests.approve(request=first, by=officers[1], at=AT)
+    assert asked(allocation, both, officers[0]) == first
+    for other in (both[:1], []):
+        with pytest.raises(KeyReused):
+            asked(allocation, other, officers[0])

@@ -231,3 +231,42 @@ def test_every_step_of_a_request_is_on_the_trail(asking: User, answering: User) 
     assert [event.changes["entry"] for event in moved] == [
         [None, entry.pk] for entry in LedgerEntry.objects.filter(kind="transfer").order_by("pk")
     ]
+
+
+def test_who_would_get_the_hours_back_neither_reverses_a_transfer_alone_nor_approves_it(
+    asking: User, answering: User
+) -> None:
+    """The reversal is asked for on the allocation that received; the officer belongs to the project that gave."""
+    make.centre(two_person_above_seconds=50 * HOUR)
+    source, target = two_of_one_pool()
+    _out, into = movements.transfer(
+        source=source, target=target, seconds=HOUR, by=asking, approved_by=answering, at=AT, key="t", reason="slip"
+    )
+    make.member(project=source.project, user=asking)
+    request = proposed(Kind.REVERSAL, target, asking, entry=into)
+    assert request.state == State.ASKED
+    other = proposed(Kind.REVERSAL, target, answering, key="other", entry=into)
+    assert other.state == State.CARRIED_OUT
+    make.centre(two_person_above_seconds=0)
+    _out, into = movements.transfer(
+        source=source, target=target, seconds=HOUR, by=asking, approved_by=answering, at=AT, key="u", reason="slip"
+    )
+    request = proposed(Kind.REVERSAL, target, answering, key="third", entry=into)
+    with pytest.raises(requests.BenefitsFromIt):
+        requests.approve(request=request, by=asking, at=AT)
+
+
+@pytest.mark.parametrize("reason", ["half\ud800", "nothing\0here"])
+def test_a_reason_that_no_database_keeps_is_refused_with_a_sentence(asking: User, reason: str) -> None:
+    with pytest.raises(requests.NoReason):
+        proposed(Kind.TOP_UP, make.allocation(), asking, seconds=HOUR, reason=reason)
+    assert ChangeRequest.objects.count() == 0
+
+
+def test_more_than_can_be_meant_is_refused_with_a_sentence(asking: User, answering: User) -> None:
+    allocation = make.allocation(hours=1)
+    for seconds in (10**16 + 1, 2**63):
+        with pytest.raises(requests.NothingAsked):
+            proposed(Kind.TOP_UP, allocation, asking, seconds=seconds)
+    requests.approve(request=proposed(Kind.TOP_UP, allocation, asking, seconds=10**16), by=answering, at=AT)
+    assert balances(allocation) == [((10**16 + HOUR) // HOUR, 0)]

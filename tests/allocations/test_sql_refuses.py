@@ -48,6 +48,32 @@ def test_history_takes_no_update_and_no_delete(table: str) -> None:
     assert query(f"SELECT * FROM {table} ORDER BY id") == before
 
 
+@pytest.mark.parametrize("table", WRITTEN_ONCE)
+def test_history_is_not_replaced_by_an_insert(table: str) -> None:
+    """SQLite's REPLACE removes the row in its way; PostgreSQL's ON CONFLICT changes it."""
+    a_row_in_each()
+    before = query(f"SELECT * FROM {table} ORDER BY id")
+    sql = f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}"
+    if connection.vendor == "postgresql":
+        sql = f"INSERT INTO {table} SELECT * FROM {table} ON CONFLICT (id) DO UPDATE SET id = EXCLUDED.id"
+    with pytest.raises(IntegrityError, match=f"{table} is append-only"):
+        run(sql)
+    assert query(f"SELECT * FROM {table} ORDER BY id") == before
+
+
+def test_history_is_not_replaced_by_a_row_with_the_same_key() -> None:
+    """SQLite alone: the row in the way has another number."""
+    entries = Entries()
+    verb = "INSERT OR REPLACE" if connection.vendor == "sqlite" else "INSERT"
+    columns = "allocation_id, kind, total, effective_on, recorded_at, asked_by_id, approved_by_id, reason, source_kind"
+    with pytest.raises(IntegrityError):
+        run(
+            f"{verb} INTO allocations_ledgerentry ({columns}, source_reference, key, seconds) "
+            f"SELECT {columns}, source_reference, key, 1 FROM allocations_ledgerentry"
+        )
+    assert query("SELECT id, seconds FROM allocations_ledgerentry") == [(entries.grant.pk, 100 * HOUR)]
+
+
 class Entries:
     """Writes entries in plain SQL on an allocation of 100 GPU-hours, the centre's threshold being one GPU-hour."""
 
@@ -66,6 +92,7 @@ class Entries:
         approved_by: User | None,
         *,
         source: tuple[str, str] = ("test", ""),
+        key: str = "in plain SQL",
     ) -> None:
         values: dict[str, str | int | None] = {
             "allocation_id": self.allocation.pk,
@@ -77,7 +104,7 @@ class Entries:
             "asked_by_id": asked_by.pk if asked_by else None,
             "approved_by_id": approved_by.pk if approved_by else None,
             "reason": "",
-            "key": "in plain SQL",
+            "key": key,
             "source_kind": source[0],
             "source_reference": source[1],
             "reverses_id": self.grant.pk if kind in {"reversal", "release"} else None,
@@ -119,8 +146,29 @@ def test_usage_holds_and_opening_balances_are_no_acts_of_two(
     kind: str, total: str, sign: int, source: tuple[str, str]
 ) -> None:
     entries = Entries()
+    if source[0] == "onboard":
+        entries.allocation = make.allocation(hours=0)
     entries.write(kind, total, sign * 10 * HOUR, None, None, source=source)
     assert query("SELECT kind FROM allocations_ledgerentry WHERE key = 'in plain SQL'") == [(kind,)]
+
+
+def test_an_opening_balance_is_the_first_entry_of_an_allocation() -> None:
+    with pytest.raises(IntegrityError, match="two_people_stand_behind_an_entry"):
+        Entries().write("grant", "granted", 2 * HOUR, None, None, source=("onboard", ""))
+
+
+def test_corrections_of_a_refund_stay_within_it_all_together() -> None:
+    entries = Entries()
+    entries.write("refund", "used", 5 * HOUR, entries.one, entries.other)
+    ((refund,),) = query("SELECT id FROM allocations_ledgerentry WHERE key = 'in plain SQL'")
+    follows = ("refund_follows", str(refund))
+    for total, seconds in (("granted", 2 * HOUR), ("used", 2 * HOUR), ("used", -6 * HOUR)):
+        with pytest.raises(IntegrityError, match="two_people_stand_behind_an_entry"):
+            entries.write("correction", total, seconds, None, None, source=follows, key="refused")
+    entries.write("correction", "used", -3 * HOUR, None, None, source=follows, key="down")
+    with pytest.raises(IntegrityError, match="two_people_stand_behind_an_entry"):
+        entries.write("correction", "used", -3 * HOUR, None, None, source=follows, key="further down")
+    entries.write("correction", "used", 3 * HOUR, None, None, source=follows, key="up again")
 
 
 @pytest.mark.parametrize("kind", ["top_up", "transfer", "correction"])

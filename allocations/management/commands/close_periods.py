@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from allocations.closing import Closing, Outcome, close_periods, preview_closing
@@ -25,6 +25,8 @@ class Command(BaseCommand):
             allocations = "1 ended allocation waits" if count == 1 else f"{count} ended allocations wait"
             self.stdout.write(f"{pool} has no period-end rule: {allocations}. Ask for a rule in the admin.")
         self.stdout.write(sum_of(closings, dry_run=options["dry_run"]))
+        if failed := [closing for closing in closings if closing.outcome == Outcome.FAILED]:
+            raise CommandError(f"{len(failed)} ended allocations could not be closed.", returncode=1)
 
 
 def pools_without_rule(closings: list[Closing]) -> list[str]:
@@ -38,6 +40,8 @@ def line_of(closing: Closing) -> str:
         return f"{name} waits for a following allocation until {closing.waits_until.isoformat()}."
     if closing.outcome == Outcome.CHANGED:
         return f"{name} was left: somebody changed it at this moment. The next run takes it up."
+    if closing.outcome == Outcome.FAILED:
+        return f"{name} could not be closed, and nothing of it was written: {closing.why}"
     to = f" to {closing.following}" if closing.following else ""
     begin = "closed" if closing.outcome == Outcome.CLOSED else "settled anew"
     return (
