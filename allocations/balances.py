@@ -7,7 +7,7 @@ reached, by the index (allocation, -id); nothing is counted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import BigIntegerField, Q, QuerySet, Sum, Window
@@ -17,6 +17,11 @@ from allocations import staging
 from allocations.models import Allocation, LedgerEntry
 
 Total = LedgerEntry.Total
+LONGEST_RECORDING = timedelta(hours=1)
+OTHERS_AT_WORK = """
+    SELECT COUNT(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' AND xact_start <= %s
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,17 @@ class Books:
     def entries(self) -> QuerySet[LedgerEntry]:
         of_allocation = LedgerEntry.objects.filter(allocation=self.allocation)
         return of_allocation if self.as_of is None else of_allocation.as_of(self.as_of)
+
+    def may_still_grow(self, *, at: datetime) -> bool:
+        """Whether something that began before this instant is being recorded just now, and may still join its books.
+
+        Entries carry the instant at which their transaction did its work, and are seen once it commits. SQLite does not
+        tell who else is writing; what it records takes its turn in well under the second to which an instant is meant.
+        """
+        if self.as_of is None or at - self.as_of > LONGEST_RECORDING or not staging.is_postgres():
+            return False
+        begun = self.as_of + timedelta(seconds=1)  # a verb is told the time a moment before its transaction begins
+        return bool(staging.number(OTHERS_AT_WORK, [begun]))
 
     def totals(self) -> Totals:
         """As it stands, the totals that every posting moves; as of an instant, the sums of its entries."""

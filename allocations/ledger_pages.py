@@ -154,6 +154,7 @@ def ledger(request: HttpRequest, code: str) -> HttpResponse:
         "totals": totals,
         "as_of": books.as_of or form.at,
         "is_past": books.as_of is not None,
+        "may_still_grow": books.may_still_grow(at=form.at),
         "table": LedgerTable(lines_of(page, left, project=project, user=user)),
         "opening": left[page.oldest.pk] - page.oldest.seconds if page.entries else None,
         "is_complete": not (page.has_older or form.of_kind),
