@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from allocations.models import LedgerEntry, PeriodEnd, TakeBackWarning
+from allocations.models import Allocation, LedgerEntry, PeriodEnd, TakeBackWarning
 
 ENDS_AT_A_TIME = 200
 OF_CLOSING = ("period_end", "late_usage")
@@ -11,6 +11,9 @@ OF_CLOSING = ("period_end", "late_usage")
 
 def wrong_period_ends() -> Iterator[str]:
     """What was carried over and forfeited follows from what was given, used and held, and from the rule's limit."""
+    closed = Allocation.objects.filter(state="closed", period_end__isnull=True).order_by("pk")
+    for reference in closed.values_list("reference", flat=True).iterator():
+        yield f"Allocation {reference}: it is closed, and no period end says by which rule."
     last = 0
     ends = PeriodEnd.objects.select_related("allocation", "following", "rule").order_by("pk")
     while found := list(ends.filter(pk__gt=last)[:ENDS_AT_A_TIME]):

@@ -25,6 +25,7 @@ class Told:
     asked_by: int | None
     approved_by: int | None
     seconds: int | None
+    reason: str
 
 
 def wrong_trail(part: Part) -> Iterator[str]:
@@ -35,14 +36,22 @@ def wrong_trail(part: Part) -> Iterator[str]:
         object_id__in=[str(number) for number in part.allocations],
         changes__has_key="entry",
     )
-    columns = ("pk", "object_id", "at", "actor", "changes")
-    for pk, allocation, at, actor, changes in events.order_by("pk").values_list(*columns).iterator():
+    columns = ("pk", "object_id", "at", "actor", "changes", "reason")
+    for pk, allocation, at, actor, changes, reason in events.order_by("pk").values_list(*columns).iterator():
         number = what_became(changes["entry"])
         if not isinstance(number, int) or number not in part.entries:
             yield f"Event {pk}: it tells of entry {number} on allocation #{allocation}, where there is none."
             continue
         told[number].append(
-            Told(pk, allocation, at, actor, number_of(what_became(changes.get("approved_by"))), amount_in(changes))
+            Told(
+                event=pk,
+                allocation=allocation,
+                at=at,
+                asked_by=actor,
+                approved_by=number_of(what_became(changes.get("approved_by"))),
+                seconds=amount_in(changes),
+                reason=reason,
+            )
         )
     for entry in part.entries.values():
         if len(events_of := told[entry.pk]) == 1:
@@ -86,5 +95,7 @@ def compared(entry: LedgerEntry, told: Told) -> Iterator[str]:
             f"Entry {entry.pk}: {person(entry.approved_by_id)} approved it, "
             f"event {told.event} says {person(told.approved_by)}."
         )
+    if told.reason != entry.reason:
+        yield f"Entry {entry.pk}: its reason is “{entry.reason}”, event {told.event} says “{told.reason}”."
     if told.at != entry.recorded_at:
         yield f"Entry {entry.pk}: it was recorded at {entry.recorded_at}, event {told.event} says {told.at}."

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import F, Max, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from allocations.models import Allocation, JobRun, LedgerEntry, RunCharge
+from allocations.models import Allocation, JobRun, LedgerEntry, RunCharge, UsageImport
 from allocations.verifying.reading import rows
 from centre.models import Cluster, PoolMapping
 
@@ -32,11 +32,31 @@ def wrong_entries_of_usage() -> Iterator[str]:
         ~Q(entry__allocation=F("allocation"))
         | ~Q(entry__effective_on=F("day"))
         | ~Q(entry__source_kind="usage")
+        | ~Q(entry__recorded_at=F("recorded_at"))
         | Q(seconds__gt=0, entry__kind="refund")
         | Q(seconds__lt=0, entry__kind="charge")
     )
     for pk, entry in astray.order_by("pk").values_list("pk", "entry_id").iterator():
-        yield f"Run charge {pk}: entry {entry} is of another allocation, day or kind."
+        yield f"Run charge {pk}: entry {entry} is of another allocation, day, kind or instant."
+    yield from wrong_imports()
+
+
+def wrong_imports() -> Iterator[str]:
+    """What an import says that it charged, and when, against the entries that name it."""
+    of_import = LedgerEntry.objects.filter(source_kind="usage", source_reference__startswith="import-").order_by()
+    said = {
+        reference: (seconds, first, last)
+        for reference, seconds, first, last in of_import.values_list("source_reference").annotate(
+            Sum("seconds"), Min("recorded_at"), Max("recorded_at")
+        )
+    }
+    done = UsageImport.objects.filter(state="done").order_by("pk")
+    for pk, charged, at in done.values_list("pk", "charged_gpu_seconds", "finished_at").iterator():
+        seconds, first, last = said.get(f"import-{pk}", (0, at, at))
+        if charged != -seconds:
+            yield f"Import {pk}: it says that it charged {charged} GPU-seconds, its entries say {-seconds}."
+        if (first, last) != (at, at):
+            yield f"Import {pk}: it was recorded at {at}, its entries from {first} to {last}."
 
 
 def wrong_run_charges() -> Iterator[str]:
