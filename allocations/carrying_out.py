@@ -134,18 +134,26 @@ def refuse_impossible(request: ChangeRequest, *, runs: Mapping[int, int], wanted
     if request.kind == Kind.REVERSAL and request.entry is not None:
         movements.refuse_irreversible(request.entry)
         movements.refuse_reversed(request.entry)
+        for leg in movements.legs_of(request.entry):
+            if leg.seconds > 0:
+                refuse_more_than_left(leg.allocation, leg.seconds)
     if request.kind == Kind.REFUND and (not runs or len(runs) != wanted):
         raise refunds.NothingToRefund(
             _("Choose job runs that are finished, were charged to this allocation and are not refunded yet.")
         )
     if request.kind in {Kind.TAKE_BACK, Kind.TRANSFER}:
-        allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
-        if (request.asked_seconds or 0) > allocation.available_seconds:
-            raise NotEnough(
-                _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")
-                % {
-                    "left": hours_text(allocation.available_seconds),
-                    "reference": allocation.reference,
-                    "asked": hours_text(request.asked_seconds or 0),
-                }
-            )
+        refuse_more_than_left(allocation, request.asked_seconds or 0)
+
+
+def refuse_more_than_left(allocation: Allocation, seconds: int) -> None:
+    """NotEnough when so many GPU-seconds are not left on the allocation as it stands."""
+    allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
+    if seconds > allocation.available_seconds:
+        raise NotEnough(
+            _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")
+            % {
+                "left": hours_text(allocation.available_seconds),
+                "reference": allocation.reference,
+                "asked": hours_text(seconds),
+            }
+        )

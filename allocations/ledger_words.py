@@ -61,6 +61,8 @@ def who(entry: LedgerEntry) -> list[str]:
     if entry.source_kind in BY_RULE:
         return [_("By rule")]
     lines = []
+    if entry.kind == LedgerEntry.Kind.RELEASE and entry.asked_by is not None:
+        return [_("%(person)s answered the request") % {"person": entry.asked_by.get_full_name()}]
     if entry.asked_by is not None:
         lines.append(_("%(person)s asked") % {"person": entry.asked_by.get_full_name()})
     if entry.approved_by is not None:

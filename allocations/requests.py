@@ -263,7 +263,7 @@ def approve(
     """Approve what was asked for, or fewer `seconds` (GPU-seconds) of it; the ledger moves in the same transaction.
 
     Approving twice what one has approved gives the first result. Raises OwnRequest, BenefitsFromIt, AlreadyAnswered,
-    NothingAsked, NoSuchAnswer; what the ledger refuses comes through, and then the request still waits.
+    NothingAsked, NoReason (of a part), NoSuchAnswer; what the ledger refuses comes through, and then it still waits.
     """
     if request.kind not in MOVES_HOURS or request.allocation_id is None or request.asked_seconds is None:
         raise NoSuchAnswer(_("Requests of this kind are not approved here: they move no GPU-hours."))
@@ -272,6 +272,8 @@ def approve(
         raise NothingAsked(_("Give more than 0 GPU-hours, and not more than were asked for."))
     if given != request.asked_seconds and request.kind not in CAN_BE_PART_APPROVED:
         raise NothingAsked(_("This can be approved as a whole, or declined."))
+    if given != request.asked_seconds and not answer.strip():
+        raise NoReason(_("Say in the answer why only a part is approved; the person who asked reads it."))
     refuse_own(request, by)
     refuse_beneficiary(request, by)
     state = State.APPROVED if given == request.asked_seconds else State.PART_APPROVED

@@ -40,7 +40,7 @@ class OpeningForm(forms.Form):
         required=False,
         help_text=_("Whose job runs draw on it. Leave it empty to take the project’s code."),
     )
-    funding = forms.ChoiceField(label=_("Funding"), choices=Allocation.Funding.choices)
+    funding = forms.ChoiceField(label=_("Funding"), choices=[("", "–"), *Allocation.Funding.choices])
     start_on = day(label=_("First day"))
     end_on = day(label=_("Last day"), help_text=_("Both days are included."))
     seconds = GpuHoursField(
@@ -106,7 +106,9 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
             )
         asked = draft(Kind.OPENING, new, by, given)
         note, button = what_comes_next(asked)
-        opens = gettext("The allocation is open at once and takes the job runs of its Slurm account.")
+        opens = gettext("The allocation is opened at once and takes the job runs of its Slurm account.")
+        if requests.needs_a_second_person(asked):
+            note = gettext("Its GPU-hours are given when another officer has approved them.")
         return Confirmation(
             headline=headline(asked, given["seconds"]),
             effects=[opened, *effects_of(asked, given["seconds"])],

@@ -16,7 +16,7 @@ from allocations.slurm.nodes import literal_of, names_node
 from centre.admin.kept import KeptAdmin
 from centre.days import validate_day
 
-MOST_SHOWN = 200
+MOST_SHOWN = 50
 MOST_READ = 5_000
 """Of how many runs the nodes are read before the search ends."""
 DAYS_BACK = 30

@@ -291,7 +291,7 @@ class LedgerHistory(RuleBasedStateMachine):
         elif asked.run is not None and asked.run.refundable != asked.seconds:
             refusal = refunds.RunsChanged
         request = ChangeRequest.objects.get(pk=request.pk)
-        self.act(requests.approve, refusal=refusal, request=request, by=self.approving, seconds=seconds)
+        self.act(requests.approve, refusal=refusal, request=request, by=self.approving, seconds=seconds, answer="so")
         if not refusal:
             self.waiting.remove(waiting)
             self.answered.append(request)

@@ -51,7 +51,7 @@ class RichBooks:
     def done(self, kind: Kind, allocation: Allocation, *, given: int | None = None, **said: Any) -> LedgerEntry:
         """The act, approved (in part where fewer seconds are `given`); returns its last entry."""
         request = self.asked(kind, allocation, **said)
-        requests.approve(request=request, by=self.approving, at=timezone.now(), seconds=given)
+        requests.approve(request=request, by=self.approving, at=timezone.now(), seconds=given, answer="as agreed")
         return self.last_entry()
 
     def last_entry(self) -> LedgerEntry:

@@ -182,7 +182,7 @@ def test_a_request_approved_in_part_gives_that_part(client: Client) -> None:
     signed_in(client, R.ALLOCATION_OFFICER)
     refused = client.post(act_url(request, "approve"), {"seconds": "11"}).content.decode()
     assert "not more than were asked for" in refused
-    client.post(act_url(request, "approve"), {"seconds": "4"} | CONFIRMED)
+    client.post(act_url(request, "approve"), {"seconds": "4", "answer": "For now"} | CONFIRMED)
     request.refresh_from_db()
     assert (request.state, request.approved_seconds) == ("part_approved", 4 * make.HOUR)
     assert Allocation.objects.get().granted_seconds == 104 * make.HOUR

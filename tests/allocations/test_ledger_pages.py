@@ -153,7 +153,9 @@ def test_ledger_tells_each_entry_with_what_was_left(client: Client, allocation: 
     )
     client.force_login(lead_of(allocation))
     text = text_of(client, "/projects/gene-fold/ledger/")
-    assert "As of 15 Jun 2026, 12:00:00 HKT Granted 910.00 Used 0.00 Set aside 0.00 Left 910.00" in text
+    figures = {"Granted": "910.00", "Used": "0.00", "Set aside": "0.00", "Left": "910.00"}
+    shown = " ".join(f"{name} (GPU-hours) {value}" for name, value in figures.items())
+    assert f"As of 15 Jun 2026, 12:00:00 HKT {shown}" in text
     assert (
         "15 Jun 2026, 12:00:00 HKT 15 Jun 2026 Returned to the centre not needed Asking Officer asked "
         "Approving Officer approved Decision of the centre −90.00 910.00 26 Apr 2026, 12:00:00 HKT"
@@ -212,11 +214,11 @@ def test_books_of_an_instant_never_change(client: Client, allocation: Allocation
         return [text, b"".join(client.get(paths[1]).streaming_content)]  # type: ignore[attr-defined]
 
     before = seen()
-    assert "Left 999.00" in before[0]
+    assert "Left (GPU-hours) 999.00" in before[0]
     correct(allocation, -7 * HOUR, at=NOW, key="after")
     noon.shift(timedelta(hours=9))
     assert seen() == before
-    assert "Left 992.00" in text_of(client, "/projects/gene-fold/ledger/")
+    assert "Left (GPU-hours) 992.00" in text_of(client, "/projects/gene-fold/ledger/")
 
 
 def test_reading_that_ignores_when_entries_were_recorded_is_caught(

@@ -102,7 +102,7 @@ def test_a_transfer_lapses_on_the_day_that_the_centre_has_set(asking: User) -> N
 def test_part_of_a_transfer_is_approved_and_the_rest_stays(asking: User, answering: User) -> None:
     source, target = two_of_one_pool()
     request = proposed(Kind.TRANSFER, source, asking, seconds=30 * HOUR, to_allocation=target)
-    requests.approve(request=request, by=answering, at=AT, seconds=10 * HOUR)
+    requests.approve(request=request, by=answering, at=AT, seconds=10 * HOUR, answer="for now")
     assert (request.state, balances(source, target)) == (State.PART_APPROVED, [(90, 0), (110, 0)])
 
 
@@ -167,6 +167,24 @@ def test_a_wrong_entry_is_reversed_once(asking: User, answering: User) -> None:
     assert balances(allocation) == [(100, 0)]
     with pytest.raises(requests.NothingAsked):
         requests.approve(request=second, by=answering, at=AT, seconds=1)
+
+
+def test_an_approval_in_part_says_why(asking: User, answering: User) -> None:
+    request = proposed(Kind.TOP_UP, make.allocation(), asking, seconds=2 * HOUR)
+    with pytest.raises(requests.NoReason):
+        requests.approve(request=request, by=answering, at=AT, seconds=HOUR)
+    requests.approve(request=request, by=answering, at=AT, seconds=HOUR, answer="the rest next month")
+    assert request.state == State.PART_APPROVED
+
+
+def test_hours_that_moved_on_are_not_taken_by_a_reversal(asking: User, answering: User) -> None:
+    source, target = two_of_one_pool()
+    grant = LedgerEntry.objects.get(allocation=source, kind="grant")
+    movements.transfer(
+        source=source, target=target, seconds=HOUR, by=asking, approved_by=answering, at=AT, key="t", reason="moved"
+    )
+    with pytest.raises(NotEnough):
+        proposed(Kind.REVERSAL, source, asking, entry=grant)
 
 
 def test_a_form_sent_twice_asks_once_and_with_other_content_is_refused(asking: User) -> None:
