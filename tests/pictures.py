@@ -45,6 +45,8 @@ PICTURES = (
     Picture("project-phone", "/projects/gene-fold/", "gene-fold.lead@example.org", 360, 1000, "zh-HK", dark=True),
     Picture("subsidy", "/projects/trilingual-llm/subsidy/", "trilingual-llm.lead@example.org", height=900),
     Picture("report", "/reports/usage-by-project/", "management@example.org", height=860),
+    Picture("desk", "/desk/", "allocation.officer.two@example.org", height=700),
+    Picture("ledger", "/projects/acceptance/ledger/", "auditor@example.org", height=1000),
     Picture("admin", "/admin/allocations/allocation/", "allocation.officer@example.org", height=860),
 )
 
