@@ -64,6 +64,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "csp",
+    "django_tasks",
+    "django_tasks_db",
     "centre.apps.CentreConfig",
     "allocations",
     "subsidies",
@@ -137,6 +139,13 @@ def databases() -> dict[str, dict[str, Any]]:
 DATABASES = databases()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+# What is done in the background (`manage.py db_worker`) is kept in the database, so nothing else has to run for it.
+TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
+# ---------------------------------------------------------------------------------------------- usage
+
+USAGE_FILES_DIR = Path(env.str("USAGE_FILES_DIR", default=str(VAR_DIR / "usage")))
+USAGE_FILE_LIMIT = env.whole("USAGE_FILE_LIMIT_MB", default=4_000) * 1_000_000
 
 # ---------------------------------------------------------------------------------------------- people
 

@@ -1,6 +1,8 @@
 """GPU time: what was granted, what was used and on what evidence, what is asked for, what becomes of the rest."""
 
 from allocations.models.allocation import Allocation, LedgerEntry
+from allocations.models.drawing import DrawingAccount
+from allocations.models.imports import ImportToken, QuarantinedRecord, UsageImport
 from allocations.models.notices import Notice, NoticeOptOut
 from allocations.models.requests import ChangeRequest, RequestedRun
 from allocations.models.rules import (
@@ -13,17 +15,17 @@ from allocations.models.rules import (
 from allocations.models.usage import (
     DailyUsage,
     JobRun,
-    QuarantinedRecord,
     RunCharge,
     RunObservation,
     RunRefund,
-    UsageImport,
 )
 
 __all__ = [
     "Allocation",
     "ChangeRequest",
     "DailyUsage",
+    "DrawingAccount",
+    "ImportToken",
     "JobRun",
     "LedgerEntry",
     "Notice",

@@ -7,7 +7,7 @@ added; a correction is a further row with the difference.
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Self
 
 from django.db import models
@@ -17,70 +17,8 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation, LedgerEntry
-from centre.models import Cluster, ClusterUser, Project, User
-
-
-class UsageImportQuerySet(models.QuerySet["UsageImport"]):
-    def latest_as_of(self) -> dict[int, datetime]:
-        """Until when the books of each cluster are complete: the instant of its latest import that is done."""
-        done = self.filter(cluster=OuterRef("pk"), state=UsageImport.State.DONE, as_of__isnull=False)
-        latest = Subquery(done.order_by("-as_of").values("as_of")[:1])
-        clusters = Cluster.objects.annotate(imported_as_of=latest).filter(imported_as_of__isnull=False)
-        return dict(clusters.values_list("pk", "imported_as_of"))
-
-
-class UsageImport(models.Model):
-    """One export of a cluster's accounting, as it was received."""
-
-    class State(models.TextChoices):
-        RECEIVED = "received", _("Received")
-        RUNNING = "running", _("Running")
-        DONE = "done", _("Done")
-        FAILED = "failed", _("Failed")
-
-    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="imports", verbose_name=_("cluster"))
-    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.RECEIVED)
-    file_name = models.CharField(_("file"), max_length=300)
-    sha256 = models.CharField(_("SHA-256 of the file"), max_length=64, blank=True)
-    size_bytes = models.BigIntegerField(_("size (bytes)"), default=0)
-    time_zone = models.CharField(_("time zone of the file"), max_length=60)
-    as_of = models.DateTimeField(_("as of"), null=True, help_text=_("The instant at which sacct ran."))
-    as_of_was_given = models.BooleanField(_("the instant was given"), default=False)
-    warning = models.TextField(_("warning"), blank=True)
-    error = models.TextField(_("error"), blank=True)
-    read = models.BigIntegerField(_("records read"), default=0)
-    accepted = models.BigIntegerField(_("accepted"), default=0)
-    unchanged = models.BigIntegerField(_("unchanged"), default=0)
-    ignored = models.BigIntegerField(_("ignored"), default=0)
-    quarantined = models.BigIntegerField(_("quarantined"), default=0)
-    unmatched = models.BigIntegerField(_("runs without an allocation"), default=0)
-    charged_gpu_seconds = models.BigIntegerField(_("charged (GPU-seconds)"), default=0)
-    first_submit_at = models.DateTimeField(_("first submission in the file"), null=True)
-    last_instant_at = models.DateTimeField(_("last instant in the file"), null=True)
-    by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("by"))
-    received_at = models.DateTimeField(_("received at"))
-    finished_at = models.DateTimeField(_("finished at"), null=True)
-
-    objects = UsageImportQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("usage import")
-        verbose_name_plural = _("usage imports")
-        ordering = ("-id",)
-        indexes = (models.Index(fields=("cluster", "state", "-as_of"), name="import_of_cluster"),)
-        constraints = (
-            models.CheckConstraint(
-                name="import_state_is_known", condition=Q(state__in=("received", "running", "done", "failed"))
-            ),
-            models.CheckConstraint(
-                name="import_accounts_for_every_record",
-                condition=~Q(state="done")
-                | Q(read=models.F("accepted") + models.F("unchanged") + models.F("ignored") + models.F("quarantined")),
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.file_name} ({self.pk})"
+from allocations.models.imports import UsageImport
+from centre.models import Cluster, ClusterUser, Project
 
 
 class RunContent(models.Model):
@@ -335,38 +273,3 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.seconds}"
-
-
-class QuarantinedRecord(models.Model):
-    """A record that could not be read: kept with its line, text and reason until staff mend it or set it aside."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        MENDED = "mended", _("Mended")
-        SET_ASIDE = "set_aside", _("Set aside")
-
-    usage_import = models.ForeignKey(
-        UsageImport, on_delete=models.PROTECT, related_name="quarantine", verbose_name=_("import")
-    )
-    line = models.BigIntegerField(_("line"))
-    text = models.TextField(_("text"))
-    reason = models.TextField(_("reason"))
-    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
-    resolved_by = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("resolved by")
-    )
-    resolved_at = models.DateTimeField(_("resolved at"), null=True, blank=True)
-    resolution = models.TextField(_("resolution"), blank=True)
-
-    class Meta:
-        verbose_name = _("quarantined record")
-        verbose_name_plural = _("quarantined records")
-        ordering = ("-usage_import", "line")
-        constraints = (
-            models.CheckConstraint(
-                name="quarantine_state_is_known", condition=Q(state__in=("waiting", "mended", "set_aside"))
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.line}"

@@ -1,0 +1,118 @@
+"""Receiving an export: once this returns, the file is on the disk and its row in the queue. It is imported later."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from allocations.importing import stored_files, tasks
+from allocations.importing.working import LEASE
+from allocations.models import ImportToken, UsageImport
+from allocations.slurm.header import UnreadableExport
+from centre import audit
+from centre.models import Cluster, User
+
+CLOCKS_MAY_DIFFER = timedelta(minutes=2)
+
+
+class GuessableDelimiter(UnreadableExport):
+    """A collector's export whose delimiter could have been typed into a job's name."""
+
+
+def receive(
+    *,
+    stream: stored_files.Readable,
+    file_name: str,
+    cluster: Cluster,
+    source: UsageImport.Source,
+    at: datetime,
+    by: User | None = None,
+    token: ImportToken | None = None,
+    as_of: datetime | None = None,
+    covers_from: datetime | None = None,
+    zone: ZoneInfo | None = None,
+    claimed_by: str = "",
+) -> tuple[UsageImport, bool]:
+    """Keep an export and put it into the queue; returns the import, and whether it is new.
+
+    `as_of` is the instant at which sacct ran, `covers_from` the beginning of its window (-S); times without an offset
+    are in `zone`, by default the cluster's. A collector that sends a file again, because it did not hear the answer,
+    gets the import that stands. `claimed_by`: the caller goes on to import it himself, under this worker's name. Raises
+    UnreadableExport, with nothing kept, when the file cannot be an export or an instant cannot be right.
+    """
+    as_of, covers_from = whole_second(as_of), whole_second(covers_from)
+    refuse_window(as_of=as_of, covers_from=covers_from, at=at)
+    kept = stored_files.keep(stream, folder=cluster.code, at=at)
+    try:
+        if source == UsageImport.Source.COLLECTOR:
+            if kept.header.guessable_delimiter:
+                raise GuessableDelimiter(
+                    _(
+                        "The delimiter can be typed into a job's name, so that a name could imitate a record. "
+                        "Draw a random one of 16 characters or more for each export."
+                    )
+                )
+            standing = UsageImport.objects.filter(
+                cluster=cluster, sha256=kept.sha256, as_of=as_of, source=source
+            ).exclude(state=UsageImport.State.FAILED)
+            if already := standing.first():
+                stored_files.forget(kept.name)
+                return already, False
+        with transaction.atomic():
+            usage_import = UsageImport.objects.create(
+                cluster=cluster,
+                source=source,
+                token=token,
+                file_name=file_name[:300],
+                sha256=kept.sha256,
+                size_bytes=kept.size_bytes,
+                stored_as=kept.name,
+                stored_bytes=kept.stored_bytes,
+                header=kept.header.text,
+                time_zone=str(zone or cluster.zone),
+                as_of=as_of,
+                as_of_was_given=as_of is not None,
+                covers_from=covers_from,
+                by=by,
+                received_at=at,
+                **(claim_of(claimed_by, at=at) if claimed_by else {}),
+            )
+            audit.record(
+                act="receive_usage",
+                on=usage_import,
+                by=by,
+                at=at,
+                changes={
+                    "cluster": [None, cluster.code],
+                    "sha256": [None, kept.sha256],
+                    "source": [None, source.value],
+                    **({"token": [None, token.prefix]} if token else {}),
+                },
+            )
+            if not claimed_by:
+                transaction.on_commit(tasks.nudge)
+    except BaseException:
+        stored_files.forget(kept.name)
+        raise
+    return usage_import, True
+
+
+def claim_of(worker: str, *, at: datetime) -> dict[str, object]:
+    """The columns of an import that is received and taken up at once."""
+    return {"state": UsageImport.State.RUNNING, "claims": 1, "worker": worker, "lease_until": at + LEASE}
+
+
+def whole_second(instant: datetime | None) -> datetime | None:
+    return instant and instant.astimezone(UTC).replace(microsecond=0)
+
+
+def refuse_window(*, as_of: datetime | None, covers_from: datetime | None, at: datetime) -> None:
+    """UnreadableExport when the export was made in the future, or its window ends before it begins."""
+    if as_of is not None and as_of > at + CLOCKS_MAY_DIFFER:
+        raise UnreadableExport(_("The export instant %(as_of)s is in the future.") % {"as_of": as_of.isoformat()})
+    if covers_from is not None and covers_from > (as_of or at):
+        raise UnreadableExport(
+            _("The window begins at %(first)s, which is after its end. Check the instants.")
+            % {"first": covers_from.isoformat()}
+        )
