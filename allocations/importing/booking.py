@@ -17,6 +17,7 @@ from django.utils.translation import gettext_noop
 from allocations import merging, staging
 from allocations.importing import stored_files
 from allocations.importing.leases import Lease
+from allocations.importing.statistics import correct_statistics
 from allocations.models import QuarantinedRecord, UsageImport
 from allocations.posting import add_to_daily_usage
 from allocations.recharging import RUN_COLUMNS, recharge
@@ -148,6 +149,7 @@ def warnings_of(export: Export, *, as_of: datetime | None, as_of_was_given: bool
 
 def merge(usage_import: UsageImport, *, at: datetime) -> None:
     """Merge the staged file, charge what changed, and complete the import with its counts. Inside a transaction."""
+    correct_statistics()
     merging.find_runs(usage_import.cluster_id)
     if usage_import.as_of is not None:  # else no record was staged
         merging.judge(int(usage_import.as_of.timestamp()))
@@ -156,6 +158,7 @@ def merge(usage_import: UsageImport, *, at: datetime) -> None:
     add_to_daily_usage(merging.renamed_usage("", "staged.user_name"))
     merging.replace_rows(usage_import)
     last = merging.add_runs(usage_import)
+    correct_statistics()
     merging.keep_lost(usage_import)
     merging.fill_gaps()
     merging.note_changed_runs(usage_import, last)
