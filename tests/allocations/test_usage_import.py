@@ -228,17 +228,21 @@ def test_guessable_delimiter_and_missing_instant_are_said() -> None:
     assert len(done.warning.splitlines()) == 2
 
 
-def test_instant_before_what_the_file_says_is_refused_with_nothing_written() -> None:
+def test_instant_in_the_future_is_refused_with_nothing_kept() -> None:
+    cluster = small_centre()
+    with pytest.raises(UnreadableExport, match="in the future"):
+        imported(spelled({}), cluster=cluster, as_of=datetime(2200, 1, 1, tzinfo=HONG_KONG))
+    assert (UsageImport.objects.count(), JobRun.objects.count()) == (0, 0)
+
+
+def test_instant_before_what_the_file_says_fails_the_import_with_nothing_charged() -> None:
     cluster = small_centre()
     with pytest.raises(UnreadableExport, match="earlier than"):
         imported(spelled({}), cluster=cluster, as_of=datetime(2026, 3, 4, 12, 0, 4, tzinfo=HONG_KONG))
-    with pytest.raises(UnreadableExport, match="in the future"):
-        imported(spelled({}), cluster=cluster, as_of=datetime(2200, 1, 1, tzinfo=HONG_KONG))
-    assert (UsageImport.objects.count(), JobRun.objects.count(), LedgerEntry.objects.filter(total="used").count()) == (
-        0,
-        0,
-        0,
-    )
+    failed = UsageImport.objects.get()
+    assert (failed.state, failed.read, failed.lease_until) == ("failed", 0, None)
+    assert failed.error.startswith("The export instant 2026-03-04T04:00:04+00:00 is earlier than")
+    assert (JobRun.objects.count(), LedgerEntry.objects.filter(total="used").count()) == (0, 0)
 
 
 def test_bad_records_are_kept_and_the_good_ones_charged() -> None:
