@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as portal
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from allocations.importing import stored_files, working
 from allocations.importing.receiving import GuessableDelimiter, receive
@@ -27,7 +27,7 @@ Source = UsageImport.Source
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, settings: SettingsWrapper) -> Path:
+def store(tmp_path: Path, settings: Settings) -> Path:
     """A folder of the test's own in which files are kept."""
     settings.USAGE_FILES_DIR = tmp_path
     return tmp_path
@@ -105,7 +105,7 @@ def test_what_cannot_be_an_export_leaves_nothing(data: bytes, why: str) -> None:
     assert (kept_files(), UsageImport.objects.count()) == ([], 0)
 
 
-def test_file_above_the_limit_leaves_nothing_however_small_it_was_packed(settings: SettingsWrapper) -> None:
+def test_file_above_the_limit_leaves_nothing_however_small_it_was_packed(settings: Settings) -> None:
     settings.USAGE_FILE_LIMIT = 5_000_000
     cluster = small_centre()
     bomb = gzip.compress(spelled({}) + b"x" * 40_000_000)
