@@ -53,7 +53,7 @@ def work_through(*, clock: Callable[[], datetime], worker: str) -> list[UsageImp
 def claim(*, at: datetime, worker: str) -> UsageImport | None:
     """Take up the import that has waited longest, for a lease; None when none is due."""
     waiting = UsageImport.objects.claimable(at=at).order_by("received_at", "pk")
-    for usage_import in waiting.select_for_update(skip_locked=True):
+    while usage_import := waiting.select_for_update(skip_locked=True).first():
         if usage_import.claims < MOST_CLAIMS:
             usage_import.state = UsageImport.State.RUNNING
             usage_import.claims += 1
