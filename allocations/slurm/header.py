@@ -4,6 +4,7 @@
 on the delimiter: a long random one cannot be typed into a name beforehand.
 """
 
+import re
 from typing import Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
@@ -40,7 +41,9 @@ _KNOWN: Final = frozenset(
         *("TRESUsageOutTot", "UID", "UserCPU"),
     )
 )
+_LONGEST: Final = 8_000
 _LONGEST_DELIMITER: Final = 256
+_NAME: Final = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _SAFE_LENGTH: Final = 16
 _SAFE_VARIETY: Final = 6
 
@@ -77,11 +80,9 @@ class Header(NamedTuple):
 
 def read_header(text: str) -> Header:
     """The header of an export; UnreadableExport names what is missing."""
-    delimiter = _delimiter_of(text)
+    delimiter = _delimiter_of(text) if len(text) < _LONGEST else None
     if delimiter is None:
-        raise UnreadableExport(
-            _("The first line does not name the fields. Export with sacct -P and without --noheader.")
-        )
+        raise _names_no_fields()
     if not delimiter.strip(" "):
         raise UnreadableExport(
             _("The columns are padded with spaces. Export with sacct -P, so that a delimiter stands between them.")
@@ -95,6 +96,8 @@ def read_header(text: str) -> Header:
             _("The export lacks the fields %(fields)s. Name them in --format and export again.")
             % {"fields": ", ".join(lacking)}
         )
+    if "\0" in delimiter or not all(map(_NAME.fullmatch, fields)):
+        raise _names_no_fields()
     guessable = is_guessable(delimiter)
     free = next((i for i, name in enumerate(fields) if name in FREE_TEXT), len(fields))
     behind = [name for name in NEEDED if fields.index(name) > free]
@@ -107,6 +110,10 @@ def read_header(text: str) -> Header:
             % {"fields": ", ".join(behind), "free": fields[free]}
         )
     return Header(text, fields, delimiter, guessable, free)
+
+
+def _names_no_fields() -> UnreadableExport:
+    return UnreadableExport(_("The first line does not name the fields. Export with sacct -P and without --noheader."))
 
 
 def is_guessable(delimiter: str) -> bool:

@@ -215,7 +215,7 @@ class RecordReader:
             name = self._name_in(name)
         if len(name) > LONGEST_JOB_NAME or name[-1:] == "\n":
             name = _capped(name.rstrip("\n"), LONGEST_JOB_NAME)
-        if len(nodes) > _LONGEST_NODE_LIST or len(job_id) + len(qos) + len(exit_code) > LONGEST_NAME:
+        if len(nodes) > _LONGEST_NODE_LIST or len(job_id) + len(qos) + len(exit_code) > _LONGEST_EXIT_CODE:
             nodes, job_id = _capped(nodes, _LONGEST_NODE_LIST), _capped(job_id, LONGEST_NAME)
             qos, exit_code = _capped(qos, LONGEST_NAME), _capped(exit_code, _LONGEST_EXIT_CODE)
 
@@ -250,9 +250,10 @@ class RecordReader:
         if "." in job_id or (dot and job.isdecimal() and step):
             return Ignored(line)
         text = self._header.delimiter.join(parts[:-1])
-        if text.removeprefix("\ufeff") == self._header.text:
+        header, _newline, rest = text.removeprefix("\ufeff").partition("\n")
+        if header == self._header.text:  # ours again: what stands behind it is read by our columns
             self.misled = False
-            return Ignored(line)
+            return Ignored(line) if not rest.strip("\n") else self._bad(line, parts, TOO_FEW_FIELDS)
         if set(NEEDED) <= set(text.split(self._header.delimiter)):
             self.misled = True
         if self.misled:

@@ -34,7 +34,6 @@ __all__ = ["BadRecord", "Export", "Ignored", "Record", "Row", "UnreadableExport"
 
 _TEXT_KEPT: Final = 1 << 20
 """Characters of continued text that are held for one record."""
-_LONGEST_HEADER: Final = 8_000
 
 
 def open_export(lines: Iterable[bytes] | BinaryIO, *, zone: ZoneInfo, cluster: str) -> "Export":
@@ -57,7 +56,7 @@ class Export:
         first = next(self._batches, Batch([""], terminated=False, damaged=False))
         header_line = first.lines[0]
         self._crlf = header_line.endswith("\r")
-        self._header = read_header(header_line.removesuffix("\r")[:_LONGEST_HEADER])
+        self._header = read_header(header_line.removesuffix("\r"))
         self._first = first._replace(lines=first.lines[1:])
         self._reader = RecordReader(self._header, zone=zone, cluster=cluster)
         self._full = self._header.full
@@ -203,6 +202,7 @@ class Export:
     def _take_unterminated(self, line: str) -> None:
         """The line in whose middle the file ends: a record only when nothing but text can be missing."""
         self._number += 1
+        line = line.removesuffix("\r") if self._crlf else line
         parts = line.split(self._header.delimiter, self._maxsplit)
         joined = self._part_delimiters + len(parts) - 1 == len(self._header.fields) - 1
         if self._reader.misled:
