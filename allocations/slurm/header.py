@@ -41,6 +41,9 @@ _KNOWN: Final = frozenset(
         *("TRESUsageOutTot", "UID", "UserCPU"),
     )
 )
+_KNOWN_BY_FRONT: Final = {
+    front: tuple(name for name in _KNOWN if name.startswith(front)) for front in {name[:2] for name in _KNOWN}
+}
 _LONGEST: Final = 8_000
 _LONGEST_DELIMITER: Final = 256
 _NAME: Final = re.compile("[A-Za-z][A-Za-z0-9_]*")
@@ -145,7 +148,7 @@ def _names(text: str, delimiter: str) -> tuple[str, ...]:
     while at <= len(text):
         fitting = [
             name
-            for name in _KNOWN
+            for name in _KNOWN_BY_FRONT.get(text[at : at + 2], ())
             if text.startswith(name, at) and (at + len(name) == len(text) or text.startswith(delimiter, at + len(name)))
         ]
         end = text.find(delimiter, at)
