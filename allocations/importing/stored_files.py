@@ -23,6 +23,7 @@ from allocations.slurm.header import Header, UnreadableExport, read_header
 BLOCK: Final = 1 << 20
 LONGEST_HEADER: Final = 8_000
 _GZIP: Final = b"\x1f\x8b"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _LEVEL: Final = 1  # a third larger than the best, in a fifth of its time
 _UNFINISHED: Final = ".part"
 
@@ -93,7 +94,7 @@ def keep(stream: Readable, *, folder: str, at: datetime) -> KeptFile:
 
 def header_of(begin: bytes) -> Header:
     """The first line of a file, read; UnreadableExport says what it lacks."""
-    line = begin.partition(b"\n")[0].decode("utf-8", errors="replace").removesuffix("\r")
+    line = begin.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0].decode("utf-8", errors="replace").removesuffix("\r")
     return read_header(line[:LONGEST_HEADER])
 
 
