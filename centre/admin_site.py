@@ -29,7 +29,8 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
     (
         "usage",
         _("Usage"),
-        "allocations.jobrun allocations.usageimport allocations.quarantinedrecord allocations.notice",
+        "allocations.jobrun allocations.usageimport allocations.quarantinedrecord allocations.importtoken "
+        "allocations.notice",
     ),
     (
         "scheme",

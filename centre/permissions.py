@@ -43,6 +43,7 @@ USAGE = (
     "allocations.usageimport allocations.jobrun allocations.runobservation allocations.runcharge allocations.runrefund "
     "allocations.dailyusage allocations.quarantinedrecord"
 )
+COLLECTORS = "allocations.importtoken"
 CASES = (
     "subsidies.application subsidies.applicationask subsidies.applicationstep subsidies.decision "
     "subsidies.decisiongrant subsidies.condition subsidies.award subsidies.awardgrant subsidies.subsidyproject"
@@ -51,17 +52,17 @@ PEOPLE = "centre.user centre.appointment"
 TRAIL = "centre.event"
 
 R = StaffRole
-EVERYTHING = f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {CASES} {PEOPLE} {TRAIL}"
+EVERYTHING = f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {CASES} {PEOPLE} {TRAIL}"
 LOOKS: dict[StaffRole, str] = {
     R.TENANT_OFFICER: f"{TENANTS} {MACHINES} {BOOKS} {USAGE} {CASES}",
-    R.ALLOCATION_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {CASES}",
+    R.ALLOCATION_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {CASES}",
     R.SUBSIDY_SECRETARY: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.COMMITTEE_MEMBER: "subsidies.scheme",  # the papers of a case open only after a declaration of interests
     R.COMMITTEE_CHAIR: f"subsidies.scheme subsidies.fundentry {CASES}",
     R.FINANCE_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.MANAGEMENT: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.AUDITOR: EVERYTHING,
-    R.ADMINISTRATOR: f"{TENANTS} {MACHINES} {PEOPLE} {USAGE} {TRAIL}",
+    R.ADMINISTRATOR: f"{TENANTS} {MACHINES} {PEOPLE} {USAGE} {COLLECTORS} {TRAIL}",
 }
 CHANGES: dict[StaffRole, str] = {
     R.TENANT_OFFICER: (
@@ -80,7 +81,8 @@ CHANGES: dict[StaffRole, str] = {
         "centre.change_centre centre.add_site centre.change_site centre.add_cluster centre.change_cluster "
         "centre.add_gpupool centre.change_gpupool centre.add_poolmapping centre.change_poolmapping "
         "centre.add_capacity centre.change_capacity centre.add_outage centre.change_outage "
-        "centre.add_user centre.change_user centre.invite_user centre.add_appointment centre.approve_appointment"
+        "centre.add_user centre.change_user centre.invite_user centre.add_appointment centre.approve_appointment "
+        "allocations.add_importtoken allocations.revoke_importtoken"
     ),
 }
 REPORT_READERS = frozenset(

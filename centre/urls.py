@@ -34,6 +34,7 @@ urlpatterns = [
     path("desk/", home.desk, name="desk"),
     path("projects/", include("allocations.urls")),
     path("notices/", include("allocations.notice_urls")),
+    path("usage/imports/", include("allocations.import_urls")),
     path("", include("subsidies.urls")),
     path("reports/", report_pages.reports, name="reports"),
     path("reports/<slug:name>/", report_pages.report, name="report"),

@@ -32,6 +32,7 @@ from django.utils import timezone
 from allocations.models import (
     Allocation,
     ChangeRequest,
+    ImportToken,
     JobRun,
     Notice,
     PeriodEndRule,
@@ -60,6 +61,8 @@ PUBLIC = {
     "account_reset_password_done",
     "account_reset_password_from_key",
     "account_reset_password_from_key_done",
+    "hand_over_usage",  # by token
+    "handed_over_usage",
 }
 OWN = {"after_sign_in", "projects", "notices", "account_change_password", "account_set_password"}
 NO_ROW = "no-such-row"
@@ -99,6 +102,7 @@ def world() -> dict[str, str]:
         cluster=pool.cluster, file_name="export.txt", time_zone="UTC", received_at=now
     )
     QuarantinedRecord.objects.create(usage_import=usage_import, line=1, text="?", reason="-")
+    ImportToken.objects.create(cluster=pool.cluster, label="-", prefix="usage_", digest="-", made_by=lead, made_at=now)
     run = JobRun.objects.create(
         cluster=pool.cluster,
         job_id="17",

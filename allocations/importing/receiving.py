@@ -45,21 +45,20 @@ def receive(
     refuse_window(as_of=as_of, covers_from=covers_from, at=at)
     kept = stored_files.keep(stream, folder=cluster.code, at=at)
     try:
-        if source == UsageImport.Source.COLLECTOR:
-            if kept.header.guessable_delimiter:
-                raise GuessableDelimiter(
-                    _(
-                        "The delimiter can be typed into a job's name, so that a name could imitate a record. "
-                        "Draw a random one of 16 characters or more for each export."
-                    )
+        if source == UsageImport.Source.COLLECTOR and kept.header.guessable_delimiter:
+            raise GuessableDelimiter(
+                _(
+                    "The delimiter can be typed into a job's name, so that a name could imitate a record. "
+                    "Draw a random one of 16 characters or more for each export."
                 )
-            standing = UsageImport.objects.filter(
-                cluster=cluster, sha256=kept.sha256, as_of=as_of, source=source
-            ).exclude(state=UsageImport.State.FAILED)
-            if already := standing.first():
+            )
+        with transaction.atomic():
+            if token is not None:
+                # The second try of a collector may come while the first is still at it: one after the other.
+                ImportToken.objects.select_for_update().filter(pk=token.pk).first()
+            if already := standing_import(cluster, kept.sha256, as_of, source):
                 stored_files.forget(kept.name)
                 return already, False
-        with transaction.atomic():
             usage_import = UsageImport.objects.create(
                 cluster=cluster,
                 source=source,
@@ -96,6 +95,16 @@ def receive(
         stored_files.forget(kept.name)
         raise
     return usage_import, True
+
+
+def standing_import(
+    cluster: Cluster, sha256: str, as_of: datetime | None, source: UsageImport.Source
+) -> UsageImport | None:
+    """The import of the same export that a collector has handed over already, unless it failed."""
+    if source != UsageImport.Source.COLLECTOR:
+        return None
+    same = UsageImport.objects.filter(cluster=cluster, sha256=sha256, as_of=as_of, source=source)
+    return same.exclude(state=UsageImport.State.FAILED).first()
 
 
 def claim_of(worker: str, *, at: datetime) -> dict[str, object]:

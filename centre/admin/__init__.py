@@ -3,10 +3,12 @@
 from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django_tasks_db.models import DBTaskResult
 
 from centre.admin import appointments, belonging, events, facility, people, tenants
 
 __all__ = ["appointments", "belonging", "events", "facility", "people", "tenants"]
 
-# Nobody has groups here, and a person's address is on the person's own page.
-admin.site.unregister([Group, EmailAddress])
+# Nobody has groups here, a person's address is on the person's own page, and what waits for the background worker
+# stands on the rows that it works on.
+admin.site.unregister([Group, EmailAddress, DBTaskResult])
