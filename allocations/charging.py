@@ -112,6 +112,8 @@ def gpu_parts(alloc_tres: str) -> tuple[tuple[str, int], ...]:
         total = by_type
     if by_type > total:
         raise ValueError(GPUS_EXCEED_TOTAL)
+    if total > MOST_GPUS:
+        raise ValueError(GPUS_TOO_MANY)
     parts = [(key, number) for key, number in sorted(typed.items()) if number]
     if total > by_type:
         parts.append(("", total - by_type))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
 from zoneinfo import ZoneInfo
 
-from allocations.slurm.header import NEEDED, UnreadableExport, read_header
+from allocations.slurm.header import FREE_TEXT, NEEDED, UnreadableExport, read_header
 from allocations.slurm.lines import Batch, batches
 from allocations.slurm.records import (
     CUT_SHORT,
@@ -181,8 +181,8 @@ class Export:
     def _take_fragment(self, line: str, delimiters: int) -> None:
         """A line with too few delimiters (or too many) that continues no whole record."""
         needed = len(self._header.fields) - 1
-        text_in_between = self._header.exact and self._header.first_free < needed
-        if self._part and self._part_delimiters + delimiters <= needed:
+        together = self._part_delimiters + delimiters
+        if self._part and (together == needed or self._breaks_in_text(together)):
             self._hold(line, delimiters)
             if self._part_delimiters == needed:
                 self._whole = "\n".join(self._part).split(self._header.delimiter)
@@ -194,10 +194,18 @@ class Export:
             self._out.append(Ignored(self._number))
         elif delimiters > needed:
             self._out.append(bad(self._number, line, TOO_MANY_FIELDS))
-        elif text_in_between and delimiters >= self._header.first_free:
+        elif self._breaks_in_text(delimiters):
             self._hold(line, delimiters)
         else:
             self._out.append(bad(self._number, line, TOO_FEW_FIELDS))
+
+    def _breaks_in_text(self, delimiters: int) -> bool:
+        """Whether a line that ends after so many delimiters ends within a text, so that the next one may go on with it.
+
+        One that ends anywhere else was damaged, and must not take lines of the next record with it.
+        """
+        fields = self._header.fields
+        return self._header.exact and delimiters < len(fields) - 1 and fields[delimiters] in FREE_TEXT
 
     def _take_unterminated(self, line: str) -> None:
         """The line in whose middle the file ends: a record only when nothing but text can be missing."""

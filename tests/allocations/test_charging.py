@@ -111,6 +111,7 @@ def test_gpu_parts_never_adds_the_typed_ones_to_the_total(tres: str, parts: tupl
         ("gres/gpu=١", "The number of GPUs is not a plain whole number."),
         ("gres/gpu=-5", "The number of GPUs is negative."),
         ("gres/gpu=99999999999999999999", "The number of GPUs is larger than any cluster's."),
+        ("gres/gpu:a=1000000,gres/gpu:b=1", "The number of GPUs is larger than any cluster's."),
         ("gres/gpu:h800=8,gres/gpu=4", "The GPUs by type are more than the total."),
         ("gres/gpu=4,gres/gpu=4", "The same kind of GPU is counted twice."),
         ("gres/gpu:=4", "A GPU type is announced but not named."),

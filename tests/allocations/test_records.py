@@ -154,6 +154,7 @@ def test_steps_are_ignored() -> None:
 
 def test_names_are_made_storable() -> None:
     assert only_record(spelled({"JobName": "x" * 1001})).job_name == "x" * 999 + "…"
+    assert only_record(spelled({"ExitCode": "x" * 33})).exit_code == "x" * 31 + "…"
     assert only_record(spelled({"JobName": "a\0b"})).job_name == "a␀b"
     assert only_record(spelled({"JobName": "a?b"}).replace(b"a?b", b"a\xffb")).job_name == "a\ufffdb"
     assert (

@@ -87,6 +87,9 @@ def test_captured_export_that_lacks_fields_is_refused_by_their_names() -> None:
         (b"\x00\xff\xfe\n", "The first line does not name the fields."),
         (("  ".join(ORDER) + "\n").encode(), "The columns are padded with spaces."),
         (("|".join(ORDER) + "|\n").encode(), "The lines end with a delimiter."),
+        (spelled({}).replace(b"\n", b"\r"), "The first line does not name the fields."),
+        (spelled({}, delimiter="\0"), "The first line does not name the fields."),
+        (spelled({}, order=[*ORDER, "x" * 8_000]), "The first line does not name the fields."),
     ],
 )
 def test_open_export_says_what_to_do_about_a_file_that_is_none(data: bytes, beginning: str) -> None:
@@ -181,6 +184,18 @@ def test_cut_file_loses_only_its_last_line() -> None:
     assert isinstance(first, Record)
 
 
+def test_damaged_record_takes_no_line_of_the_next_with_it() -> None:
+    """Each ends where the other goes on; but a record can only break within a text."""
+    order = [name for name in ORDER if name not in {"JobName", "NodeList"}]
+    order[1:1] = ["JobName", "Comment"]
+    damaged = spelled({"Comment": "c"}, order=order)[: -len(STRONG + RUN["AllocTRES"]) - 1] + b"\n"
+    whole = spelled({"JobIDRaw": "8", "JobName": "two\nlines", "Comment": "c"}, order=order).split(b"\n", 1)[1]
+    lost, kept = rows_of(damaged + whole)
+    assert isinstance(lost, BadRecord)
+    assert isinstance(kept, Record)
+    assert (lost.line, kept.line, kept.job_id_raw, kept.job_name) == (2, 3, 8, "two\nlines")
+
+
 def test_file_cut_inside_a_value_that_counts_is_not_believed() -> None:
     order = [name for name in ORDER if name not in {"End", "JobName"}] + ["End"]
     assert reasons_of(spelled({}, order=order)[:-2]) == ["The file ends in the middle of this record."]
@@ -190,6 +205,19 @@ def test_concatenated_exports_read_as_one() -> None:
     data = spelled({"JobName": "a\nb"}) + spelled({"JobIDRaw": "8"})
     first, header, second = rows_of(data)
     assert (isinstance(first, Record), header, isinstance(second, Record)) == (True, Ignored(4), True)
+
+
+@pytest.mark.parametrize(
+    ("behind", "reasons"), [(b"\n", []), (b"torn\n", ["The line has fewer fields than the header names."])]
+)
+def test_line_behind_a_repeated_header_is_not_taken_for_another_export(behind: bytes, reasons: list[str]) -> None:
+    data = spelled({}) + spelled() + behind + spelled({"JobIDRaw": "8"}).split(b"\n", 1)[1]
+    assert [row.job_id_raw for row in rows_of(data) if isinstance(row, Record)] == [7, 8]
+    assert reasons_of(data) == reasons
+
+
+def test_last_line_without_its_newline_loses_its_carriage_return() -> None:
+    assert names_of(spelled({}).replace(b"\n", b"\r\n").removesuffix(b"\n")) == ["train"]
 
 
 @pytest.mark.parametrize("delimiter", ["|", STRONG])
