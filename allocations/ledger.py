@@ -8,7 +8,8 @@ from datetime import date, datetime
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from allocations.models import Allocation, LedgerEntry
+from allocations import staging
+from allocations.models import Allocation, DrawingAccount, LedgerEntry
 from allocations.posting import KeyReused, LedgerError, NotEnough, PeriodClosed, TwoPeopleNeeded, post
 from allocations.recharging import recharge_account
 from centre import audit
@@ -24,6 +25,10 @@ __all__ = [
     "open_allocation",
     "top_up",
 ]
+
+
+COVERED_ONCE = ("one_allocation_covers_an_account_pool_and_day", "an_allocation_covers_no_further_account")
+"""The rules of the database that refuse a second allocation for an account, pool and day."""
 
 
 class AccountTaken(LedgerError):
@@ -65,13 +70,21 @@ def open_allocation(
     )
     allocation.full_clean(exclude=["project", "pool"])
     with transaction.atomic():
+        # Before the row: who inserts first and waits for the cluster then would stop whoever holds the cluster.
+        staging.lock_cluster(pool.cluster_id)
         refuse_overlap(allocation)
         try:
             with transaction.atomic():
                 allocation.save(force_insert=True)
         except IntegrityError as error:
-            if "one_allocation_covers_an_account_pool_and_day" in str(error):
-                raise _account_taken(allocation, None) from error
+            if any(rule in str(error) for rule in COVERED_ONCE):
+                raise AccountTaken(
+                    _(
+                        "Another allocation already covers the Slurm account %(account)s on %(pool)s on some of "
+                        "these days."
+                    )
+                    % {"account": allocation.account, "pool": pool.code}
+                ) from error
             raise
         grant: LedgerEntry | None = None
         if seconds:
@@ -119,37 +132,52 @@ def open_allocation(
 
 
 def refuse_overlap(allocation: Allocation) -> None:
-    """AccountTaken, naming the other, when another allocation covers a day of this one's account and pool."""
+    """AccountTaken, naming the other, when another allocation takes this one's account and pool on one of its days."""
+    refuse_taken(
+        pool=allocation.pool,
+        account=allocation.account,
+        first=allocation.start_on,
+        last=allocation.end_on,
+        besides=allocation.pk or 0,
+    )
+
+
+def refuse_taken(*, pool: GpuPool, account: str, first: date, last: date, besides: int = 0) -> None:
+    """AccountTaken, naming the allocation and its days, when one takes the account's time on the pool already.
+
+    By its own name, or because the account draws on it; `besides` is the number of one that does not count.
+    """
+    said = {"account": account, "pool": pool.code}
     other = (
         Allocation.objects.not_void()
-        .filter(pool=allocation.pool, account=allocation.account)
-        .filter(start_on__lte=allocation.end_on, end_on__gte=allocation.start_on)
-        .exclude(pk=allocation.pk)
+        .filter(pool=pool, account=account, start_on__lte=last, end_on__gte=first)
+        .exclude(pk=besides)
         .first()
     )
-    if other:
-        raise _account_taken(allocation, other)
-
-
-def _account_taken(allocation: Allocation, other: Allocation | None) -> AccountTaken:
-    if other is None:
-        return AccountTaken(
-            _("Another allocation already covers the Slurm account %(account)s on %(pool)s on some of these days.")
-            % {"account": allocation.account, "pool": allocation.pool.code}
+    if other is not None:
+        said |= {"other": other.reference, "first": other.start_on.isoformat(), "last": other.end_on.isoformat()}
+        raise AccountTaken(
+            _(
+                "%(other)s already covers the Slurm account %(account)s on %(pool)s from %(first)s to %(last)s. "
+                "Choose other days, or give this allocation a Slurm account of its own."
+            )
+            % said
         )
-    return AccountTaken(
-        _(
-            "%(other)s already covers the Slurm account %(account)s on %(pool)s from %(first)s to %(last)s. "
-            "Choose other days, or give this allocation a Slurm account of its own."
-        )
-        % {
-            "other": other.reference,
-            "account": allocation.account,
-            "pool": allocation.pool.code,
-            "first": other.start_on.isoformat(),
-            "last": other.end_on.isoformat(),
+    standing = DrawingAccount.objects.filter(pool=pool, account=account, withdrawn_at__isnull=True)
+    drawing = standing.filter(from_on__lte=last, until_on__gte=first).select_related("allocation").first()
+    if drawing is not None:
+        said |= {
+            "other": drawing.allocation.reference,
+            "first": drawing.from_on.isoformat(),
+            "last": drawing.until_on.isoformat(),
         }
-    )
+        raise AccountTaken(
+            _(
+                "The Slurm account %(account)s draws on %(other)s (%(pool)s) from %(first)s to %(last)s. "
+                "Choose other days, or withdraw it there first."
+            )
+            % said
+        )
 
 
 def top_up(

@@ -103,6 +103,8 @@ def _usage(reference: str, user: User) -> Link:
         return _in_admin(_("Import %(number)s of job runs") % {"number": imported[1]}, "usageimport", imported[1], user)
     if reference.startswith("opening-"):
         return Link(_("Job runs from before the allocation was opened"))
+    if reference.startswith("withdrawal-"):
+        return Link(_("Job runs of a Slurm account that was withdrawn"))
     return Link(_("Job runs that found their allocation later"))
 
 

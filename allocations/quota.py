@@ -53,8 +53,8 @@ STANDING_TONES = {Standing.ACTIVE: "ok", Standing.SUSPENDED: "bad", Standing.CLO
 class Card:
     """One allocation as its team reads it on a day.
 
-    `running` is the part of used that belongs to unfinished runs; `account_is_shared` says that another project's
-    allocation names the same Slurm account; `as_of` is how far the cluster's books reach; `warning`
+    `running` is the part of used that belongs to unfinished runs; `account_is_shared` says that runs of
+    its Slurm account may be another project's; `as_of` is how far the cluster's books reach; `warning`
     says that unused hours will be taken back.
     """
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from allocations import refunds, settling, staging
 from allocations.charging import billable_span, gpu_parts, split_by_day
-from allocations.models import Allocation
+from allocations.models import Allocation, DrawingAccount
 from allocations.posting import move_used, post_usage
 from allocations.slurm.records import is_waiting
 from centre.models import Cluster, PoolMapping
@@ -50,6 +50,8 @@ class Matches:
             .filter(pool__cluster=cluster)
             .values_list("pool_id", "account", "pk", "start_on", "end_on")
         ):
+            self._allocations.setdefault((pool, account), []).append(Span(first, last, allocation))
+        for pool, account, allocation, first, last in DrawingAccount.objects.spans(cluster):
             self._allocations.setdefault((pool, account), []).append(Span(first, last, allocation))
 
     def allocation(self, *, gres: str, partition: str, account: str, day: date) -> int | None:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import Q, Sum
 
-from allocations.models import Allocation, JobRun, RunCharge, UsageImport
+from allocations.models import Allocation, DrawingAccount, JobRun, RunCharge, UsageImport
 from centre.models import Cluster
 
 GPU_TRES = "gres/gpu"
@@ -94,6 +94,8 @@ def differences_to_charges(window: Window, sums: Sums) -> Iterator[str]:
     for account, first, last in (
         Allocation.objects.not_void().filter(pool__cluster=window.cluster).values_list("account", "start_on", "end_on")
     ):
+        covered[account].append((first, last))
+    for _pool, account, _allocation, first, last in DrawingAccount.objects.spans(window.cluster):
         covered[account].append((first, last))
     for account, day in sorted(sums.by_day.keys() | charged.keys()):
         due, is_charged = sums.by_day.get((account, day), 0), charged.get((account, day), 0)

@@ -1,5 +1,7 @@
 """Why a request about GPU time cannot be made or answered, each reason with a sentence for a screen."""
 
+from collections.abc import Set
+
 from django.utils.translation import gettext as _
 
 from allocations import movements
@@ -52,7 +54,11 @@ def refuse_beneficiary(request: ChangeRequest, by: User) -> None:
 
 def belongs_to_it(request: ChangeRequest, user: User) -> bool:
     """Whether the person is of a team, or signs for a tenant, that the request is about; on any side of a move."""
-    projects = {request.project_id, *(allocation.project_id for allocation in touched_by(request))}
+    return belongs_to_any({request.project_id, *(allocation.project_id for allocation in touched_by(request))}, user)
+
+
+def belongs_to_any(projects: Set[int], user: User) -> bool:
+    """Whether the person is of the team of one of these projects, or signs for a tenant of one."""
     return (
         Membership.objects.current().filter(project__in=projects, user=user).exists()
         or Representative.objects.filter(tenant__projects__in=projects, user=user, ended_at=None).exists()

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from allocations.filters import ProjectFilter
-from allocations.models import Allocation, DailyUsage, JobRun, UsageImport
+from allocations.models import Allocation, DailyUsage, DrawingAccount, JobRun, UsageImport
 from allocations.quota import CHART_DAYS, STANDING_TONES, Card, day_today, next_steps, usage_chart
 from allocations.tables import ProjectTable, RunTable
 from allocations.take_back_cases import warnings_that_count
@@ -59,8 +59,7 @@ def project(request: HttpRequest, code: str) -> HttpResponse:
     now = timezone.now()
     cards = cards_of(shown, at=now)
     current = [card for card in cards if not card.is_over]
-    accounts = {(card.allocation.pool.cluster_id, card.allocation.account): card.account_is_shared for card in cards}
-    runs = JobRun.objects.with_member_names().latest_of_project(shown, accounts, limit=LATEST_RUNS)
+    runs = JobRun.objects.with_member_names().latest_of_project(shown, accounts_of(cards), limit=LATEST_RUNS)
     context = {
         "section": "projects",
         "project": shown,
@@ -80,7 +79,10 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
     """Every allocation of a project that is not void, those that end last first."""
     as_of = UsageImport.objects.latest_as_of()
     rows = Allocation.objects.filter(project=project).not_void().with_running().with_shared_account()
-    rows = rows.prefetch_related(Prefetch("take_back_warnings", warnings_that_count().select_related("rule")))
+    rows = rows.prefetch_related(
+        Prefetch("take_back_warnings", warnings_that_count().select_related("rule")),
+        Prefetch("drawing_accounts", DrawingAccount.objects.standing().order_by("account", "from_on")),
+    )
     return [
         Card(
             project=project,
@@ -93,6 +95,20 @@ def cards_of(project: Project, *, at: datetime) -> list[Card]:
         )
         for allocation in rows.select_related("pool__cluster__site").order_by("-end_on", "pool__code", "reference")
     ]
+
+
+def accounts_of(cards: Sequence[Card]) -> dict[tuple[int, str], bool]:
+    """(cluster, Slurm account) of whose runs a project's page tells, and whether they may be another project's, too.
+
+    Of a further account, which draws for some days and on some pools only, just what was charged here is the project's.
+    """
+    further = {
+        (card.allocation.pool.cluster_id, drawing.account): True
+        for card in cards
+        for drawing in card.allocation.drawing_accounts.all()
+    }
+    named = {(card.allocation.pool.cluster_id, card.allocation.account): card.account_is_shared for card in cards}
+    return further | named
 
 
 def charts_of(cards: Sequence[Card], *, at: datetime) -> list[BarChart]:

@@ -17,6 +17,17 @@ from django.core.checks import CheckMessage, Error
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from centre.refused_rows import (
+    ABOVE_THE_CEILING,
+    CONFIRMED,
+    DRAWS_ALREADY,
+    DRAWS_ELSEWHERE,
+    IS_COVERED_BY_NAME,
+    MORE_THAN_WITHDRAWN,
+    NEEDS_TWO_PEOPLE,
+    NOT_AS_DECIDED,
+)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -33,8 +44,16 @@ class Rule:
 
 def append_only(app_label: str, table: str) -> Rule:
     """Rows of the table are added, never changed or removed."""
-    name = f"{table}_is_append_only"
     message = f"{table} is append-only: record a correction instead"
+    return _kept(app_label, table, f"{table}_is_append_only", message, acts=("update", "delete"))
+
+
+def never_removed(app_label: str, table: str) -> Rule:
+    """Rows of the table stay as history; how they may change is another rule's."""
+    return _kept(app_label, table, f"{table}_is_kept", f"rows of {table} are never removed", acts=("delete",))
+
+
+def _kept(app_label: str, table: str, name: str, message: str, *, acts: Sequence[str]) -> Rule:
     return Rule(
         app_label=app_label,
         table=table,
@@ -43,14 +62,15 @@ def append_only(app_label: str, table: str) -> Rule:
             f"""CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation'; END $$""",
             f"DROP TRIGGER IF EXISTS {name} ON {table}",
-            f"CREATE TRIGGER {name} BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
+            f"CREATE TRIGGER {name} BEFORE {' OR '.join(acts).upper()} ON {table} "
+            f"FOR EACH ROW EXECUTE FUNCTION {name}()",
             f"DROP TRIGGER IF EXISTS {name}_whole ON {table}",
             f"CREATE TRIGGER {name}_whole BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
         ),
         sqlite=(
             *(
                 statement
-                for act in ("update", "delete")
+                for act in acts
                 for statement in (
                     f"DROP TRIGGER IF EXISTS {name}_{act}",
                     f"CREATE TRIGGER {name}_{act} BEFORE {act.upper()} ON {table} "
@@ -62,7 +82,7 @@ def append_only(app_label: str, table: str) -> Rule:
             f"CREATE TRIGGER {name}_replace BEFORE INSERT ON {table} "
             f"WHEN EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, '{message}'); END",
         ),
-        sqlite_names=(f"{name}_update", f"{name}_delete", f"{name}_replace"),
+        sqlite_names=(*(f"{name}_{act}" for act in acts), f"{name}_replace"),
     )
 
 
@@ -107,8 +127,12 @@ def no_overlap(
 def refused(
     app_label: str, table: str, name: str, *, when: str, message: str, events: Sequence[str] = ("INSERT",)
 ) -> Rule:
-    """Refuse a row of which `when` holds: a condition on NEW (in a DELETE, on OLD), in SQL that both databases read."""
+    """Refuse a row of which `when` holds: a condition on NEW (in a DELETE, on OLD), in SQL that both databases read.
+
+    An event may name its columns: "UPDATE OF state, account" costs nothing where others are changed.
+    """
     on = " OR ".join(events)
+    acts = {f"{name}_{event.split()[0].lower()}": event for event in events}
     return Rule(
         app_label=app_label,
         table=table,
@@ -122,51 +146,16 @@ def refused(
         ),
         sqlite=tuple(
             statement
-            for act in events
+            for trigger, event in acts.items()
             for statement in (
-                f"DROP TRIGGER IF EXISTS {name}_{act.lower()}",
-                f"CREATE TRIGGER {name}_{act.lower()} BEFORE {act} ON {table} "
+                f"DROP TRIGGER IF EXISTS {trigger}",
+                f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{name}: {message}') WHERE {when}; END",
             )
         ),
-        sqlite_names=tuple(f"{name}_{act.lower()}" for act in events),
+        sqlite_names=tuple(acts),
     )
 
-
-# Acts that give or take hours. What usage charges and corrects is a fact, not an act. Opening balances brought in by
-# `manage.py onboard` are exempted; the auditor finds them by their source. What is done by a rule carries the names of
-# the two people who made the rule. That a refund follows the usage of its runs is a fact again, within what it gave.
-NEEDS_TWO_PEOPLE = """
-    (NEW.kind IN ('grant', 'top_up', 'transfer', 'forfeit', 'correction', 'reversal')
-        OR (NEW.kind = 'refund' AND NEW.source_kind <> 'usage'))
-    AND NOT (NEW.kind = 'grant' AND NEW.source_kind = 'onboard' AND NOT EXISTS (
-        SELECT 1 FROM allocations_ledgerentry earlier WHERE earlier.allocation_id = NEW.allocation_id))
-    AND NOT (NEW.kind = 'correction' AND NEW.total = 'used' AND NEW.source_kind = 'refund_follows' AND EXISTS (
-        SELECT 1 FROM allocations_ledgerentry refund
-        WHERE refund.id = CASE WHEN NEW.source_kind = 'refund_follows' THEN CAST(NEW.source_reference AS bigint) END
-            AND refund.kind = 'refund' AND refund.allocation_id = NEW.allocation_id
-            AND NEW.seconds + COALESCE((
-                SELECT SUM(earlier.seconds) FROM allocations_ledgerentry earlier
-                WHERE earlier.allocation_id = NEW.allocation_id AND earlier.source_kind = 'refund_follows'
-                    AND earlier.source_reference = NEW.source_reference), 0) BETWEEN -refund.seconds AND 0))
-    AND ABS(NEW.seconds) > COALESCE((SELECT two_person_above_seconds FROM centre_centre WHERE id = 1), 0)
-    AND (NEW.asked_by_id IS NULL OR NEW.approved_by_id IS NULL OR NEW.asked_by_id = NEW.approved_by_id)
-"""
-
-# The scheme's ceilings: the ordinary one without recorded grounds, the exceptional one with them.
-ABOVE_THE_CEILING = """
-    NEW.outcome = 'approved' AND NOT EXISTS (
-        SELECT 1 FROM subsidies_application a JOIN subsidies_scheme s ON s.id = a.scheme_id
-        WHERE a.id = NEW.application_id AND NEW.rate_bp <=
-            CASE WHEN TRIM(NEW.exceptional_grounds) = '' THEN s.ordinary_ceiling_bp ELSE s.exceptional_ceiling_bp END)
-"""
-CONFIRMED = "EXISTS (SELECT 1 FROM subsidies_decision d WHERE d.id = {row}.decision_id AND d.confirmed_at IS NOT NULL)"
-NOT_AS_DECIDED = """
-    NOT EXISTS (
-        SELECT 1 FROM subsidies_decision d
-        WHERE d.id = NEW.decision_id AND d.application_id = NEW.application_id AND d.confirmed_at IS NOT NULL
-            AND d.outcome = 'approved' AND d.rate_bp = NEW.rate_bp AND d.amount_cents = NEW.amount_cents)
-"""
 
 RULES: tuple[Rule, ...] = (
     append_only("centre", "centre_event"),
@@ -210,6 +199,46 @@ RULES: tuple[Rule, ...] = (
         last="end_on",
         unless="{row}.state = 'void'",
     ),
+    no_overlap(
+        "allocations",
+        "allocations_drawingaccount",
+        "one_drawing_account_per_pool_and_day",
+        same=("pool_id", "account"),
+        first="from_on",
+        last="until_on",
+        unless="{row}.withdrawn_at IS NOT NULL",
+    ),
+    refused(
+        "allocations",
+        "allocations_drawingaccount",
+        "a_further_account_draws_within_its_allocation",
+        when=DRAWS_ELSEWHERE,
+        message="its pool and days are those of the allocation",
+    ),
+    refused(
+        "allocations",
+        "allocations_drawingaccount",
+        "a_further_account_is_not_covered_by_name",
+        when=IS_COVERED_BY_NAME,
+        message="an allocation takes this account by its own name on one of the days",
+    ),
+    refused(
+        "allocations",
+        "allocations_allocation",
+        "an_allocation_covers_no_further_account",
+        when=DRAWS_ALREADY,
+        message="its account draws on another allocation on one of the days",
+        events=("INSERT", "UPDATE OF state, account, pool_id, start_on, end_on"),
+    ),
+    refused(
+        "allocations",
+        "allocations_drawingaccount",
+        "a_further_account_is_only_withdrawn_once",
+        when=MORE_THAN_WITHDRAWN,
+        message="it never changes except for its withdrawal",
+        events=("UPDATE",),
+    ),
+    never_removed("allocations", "allocations_drawingaccount"),
     refused(
         "allocations",
         "allocations_ledgerentry",

@@ -50,11 +50,16 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
         return self.annotate(running_seconds=Coalesce(Subquery(RunCharge.objects.running_of(OuterRef("pk"))), 0))
 
     def with_shared_account(self) -> Self:
-        """Adds `account_is_shared`: whether another project's allocation names the same account on the cluster."""
-        others = Allocation.objects.not_void().filter(
-            account=OuterRef("account"), pool__cluster=OuterRef("pool__cluster")
-        )
-        return self.annotate(account_is_shared=Exists(others.exclude(project=OuterRef("project"))))
+        """Adds `account_is_shared`: whether the account's runs on the cluster may be another project's, too.
+
+        So it is where another project's allocation names the same account, or the account draws on one.
+        """
+        from allocations.models.drawing import DrawingAccount  # noqa: PLC0415  that module imports this one
+
+        same = {"account": OuterRef("account"), "pool__cluster": OuterRef("pool__cluster")}
+        named = Allocation.objects.not_void().filter(**same).exclude(project=OuterRef("project"))
+        drawn = DrawingAccount.objects.standing().filter(**same).exclude(allocation__project=OuterRef("project"))
+        return self.annotate(account_is_shared=Exists(named) | Exists(drawn))
 
     def committed_per_pool(self, days: Mapping[int, date]) -> dict[int, Fraction]:
         """What is promised of each pool on its day, in GPU-seconds: granted over the days of the period.

@@ -1,11 +1,30 @@
 """Further Slurm accounts that draw on an allocation, from one day to another."""
 
+from datetime import date
+from typing import Self
+
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Greatest, Least
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import SLURM_ACCOUNT, Allocation
-from centre.models import GpuPool, User
+from centre.models import Cluster, GpuPool, User
+
+
+class DrawingAccountQuerySet(models.QuerySet["DrawingAccount"]):
+    def standing(self) -> Self:
+        """Those that count: not withdrawn, and their allocation is not void."""
+        return self.filter(withdrawn_at__isnull=True).exclude(allocation__state=Allocation.State.VOID)
+
+    def spans(self, cluster: Cluster) -> list[tuple[int, str, int, date, date]]:
+        """(pool, Slurm account, allocation, first day, last day) of what draws on a cluster, in the period there."""
+        rows = (
+            self.standing()
+            .filter(pool__cluster=cluster)
+            .annotate(first=Greatest("from_on", "allocation__start_on"), last=Least("until_on", "allocation__end_on"))
+        )
+        return list(rows.values_list("pool_id", "account", "allocation_id", "first", "last"))
 
 
 class DrawingAccount(models.Model):
@@ -32,6 +51,8 @@ class DrawingAccount(models.Model):
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("withdrawn by")
     )
     withdrawn_at = models.DateTimeField(_("withdrawn at"), null=True, blank=True)
+
+    objects = DrawingAccountQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("further Slurm account")

@@ -86,9 +86,9 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     ) -> models.QuerySet["JobRun", Any]:
         """The last submitted runs of a project's Slurm accounts, newest first, each with `charged_seconds`.
 
-        `accounts` are the (cluster, Slurm account) pairs that the project's allocations name, and whether another
-        project's allocation names the same (`AllocationQuerySet.with_shared_account`): of those only runs that were
-        charged to this project are shown. Each account is walked along its index from the newest run on, so the time
+        `accounts` are the (cluster, Slurm account) pairs that draw on the project's allocations, and whether their runs
+        may be another project's (`AllocationQuerySet.with_shared_account`): of those only runs that were charged to
+        this project are shown. Each account is walked along its index from the newest run on, so the time
         does not grow with the number of runs.
         """
         if not accounts:

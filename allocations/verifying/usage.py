@@ -4,14 +4,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db.models import F, Max, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from allocations.models import Allocation, JobRun, LedgerEntry, RunCharge, UsageImport
+from allocations.models import Allocation, DrawingAccount, JobRun, LedgerEntry, RunCharge, UsageImport
 from allocations.verifying.reading import rows
-from centre.models import Cluster, PoolMapping
+from centre.models import Cluster, GpuPool, PoolMapping
 
 GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d+)")
 RUNS_AT_A_TIME = 5_000
@@ -95,15 +96,32 @@ def compared(job: JobRun, due: Shares, charged: Shares) -> Iterator[str]:
             )
 
 
+class Taker(NamedTuple):
+    """An allocation that takes an account's time on a pool from a day to a day, by name or as a further account."""
+
+    allocation: int
+    pool: int
+    first: date
+    last: date
+
+
 class ClusterBooks:
     """A cluster's pools and allocations, and what a run costs whom by them."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.zone = ZoneInfo(cluster.time_zone)
         self.mappings = list(PoolMapping.objects.filter(cluster=cluster))
-        self.allocations_of: dict[str, list[Allocation]] = defaultdict(list)
+        self.taken_by: dict[str, list[Taker]] = defaultdict(list)
+        pools = set(GpuPool.objects.filter(cluster=cluster).values_list("pk", flat=True))
         for allocation in Allocation.objects.filter(pool__cluster=cluster).exclude(state="void"):
-            self.allocations_of[allocation.account].append(allocation)
+            self.taken_by[allocation.account].append(
+                Taker(allocation.pk, allocation.pool_id, allocation.start_on, allocation.end_on)
+            )
+        for drawing in DrawingAccount.objects.select_related("allocation"):
+            drawn_on = drawing.allocation
+            if drawing.pool_id in pools and drawing.withdrawn_at is None and drawn_on.state != "void":
+                first, last = max(drawing.from_on, drawn_on.start_on), min(drawing.until_on, drawn_on.end_on)
+                self.taken_by[drawing.account].append(Taker(drawn_on.pk, drawing.pool_id, first, last))
 
     def cost_of(self, job: JobRun) -> tuple[Shares, int]:
         """GPU-seconds by (allocation, day), and those that no allocation takes."""
@@ -142,7 +160,9 @@ class ClusterBooks:
             if (m.kind, m.name) == (kind, name) and m.from_on <= day and (m.until_on is None or day <= m.until_on)
         ]
         payers = [
-            a.pk for a in self.allocations_of.get(account, ()) if a.pool_id in pools and a.start_on <= day <= a.end_on
+            taker.allocation
+            for taker in self.taken_by.get(account, ())
+            if taker.pool in pools and taker.first <= day <= taker.last
         ]
         return payers[0] if payers else None
 
