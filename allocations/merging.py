@@ -7,7 +7,8 @@ is rebuilt. Rows of one run form a group whose winner stands against the run's p
 leaves out (a user name, a job's name) is not known to it; what is known already stays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.utils.translation import gettext_noop
@@ -16,6 +17,7 @@ from allocations import staging
 from allocations.models import UsageImport
 from allocations.models.usage import RunContent
 from allocations.posting import add_to_daily_usage
+from allocations.recharging import RUN_COLUMNS
 from allocations.slurm.sacct import Record
 
 STAGED_TYPES = {
@@ -45,9 +47,10 @@ STAGED_TYPES = {
 }
 STAGED = tuple(STAGED_TYPES)
 STAGED_COLUMNS = (
-    ", ".join(f"{name} {kind}" for name, kind in STAGED_TYPES.items())
-    + ", run_id bigint, other_run_id bigint, fate text DEFAULT 'first'"
+    ", ".join(f"{name} {kind}" for name, kind in STAGED_TYPES.items()) + ", run_id bigint, fate text DEFAULT 'new'"
 )
+KNOWN_COLUMNS = "line bigint, run_id bigint, unchanged boolean"
+REPEATED_COLUMNS = "job_id_raw bigint PRIMARY KEY"
 BAD = ("line", "text", "reason")
 BAD_COLUMNS = "line bigint, text text, reason text"
 
@@ -71,63 +74,107 @@ def stage(records: Iterable[Record]) -> None:
     staging.fill("staged", STAGED, map(staged_row, records))
 
 
-def find_runs(cluster_id: int) -> None:
-    """Which known run each staged record speaks of."""
+@contextmanager
+def tables() -> Iterator[None]:
+    """What the merge works with beside `staged`. Large files have narrow tables: nothing wide is written twice.
+
+    `known` names the run (or two) that is known of a record; `repeated` the job numbers that occur more than once, for
+    records of one run always agree in it.
+    """
+    with (
+        staging.temporary_table("known", KNOWN_COLUMNS),
+        staging.temporary_table("repeated", REPEATED_COLUMNS),
+        staging.temporary_table("changed_run", RUN_COLUMNS),
+    ):
+        yield
+
+
+def find_runs(cluster_id: int, as_of: int) -> None:
+    """Which known run each staged record speaks of. A record that repeats its run's row is done with at once."""
     staging.analyze("staged")
     staging.execute(
-        """
-        UPDATE staged SET run_id = run.id FROM allocations_jobrun AS run
-        WHERE run.cluster_id = %s AND run.db_index = staged.db_index AND run.job_id_raw = staged.job_id_raw
-        """,
-        [cluster_id],
+        "INSERT INTO repeated (job_id_raw) SELECT job_id_raw FROM staged GROUP BY job_id_raw HAVING COUNT(*) > 1"
     )
+    ((least, greatest),) = staging.rows("SELECT MIN(job_id_raw), MAX(job_id_raw) FROM staged")
+    # One look at each run of that number, by either name of a run. Between the bounds, so that PostgreSQL does not read
+    # all the runs of earlier years when it prefers to read an index in its order.
     staging.execute(
         f"""
-        UPDATE staged SET other_run_id = run.id FROM allocations_jobrun AS run
-        WHERE run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw
-          AND run.submit_at = {staging.instant("staged.submit")}
+        INSERT INTO known (line, run_id, unchanged)
+        SELECT staged.line, run.id,
+               {repeats_run("staged")} AND %s <= {staging.epoch("run.as_of")}
+               AND run.submit_at = {staging.instant("staged.submit")}
+               AND (staged.db_index IS NULL OR staged.db_index = run.db_index) AND repeated.job_id_raw IS NULL
+        FROM staged JOIN allocations_jobrun AS run
+          ON run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw AND run.job_id_raw BETWEEN %s AND %s
+         AND (run.submit_at = {staging.instant("staged.submit")} OR run.db_index = staged.db_index)
+        LEFT JOIN repeated ON repeated.job_id_raw = staged.job_id_raw
         """,  # noqa: S608  no text from outside
-        [cluster_id],
+        [as_of, as_of, cluster_id, least, greatest],
     )
-    quarantine("run_id <> other_run_id")
-    staging.execute("UPDATE staged SET run_id = other_run_id WHERE run_id IS NULL AND other_run_id IS NOT NULL")
-    group_records_of_one_run()
+    staging.analyze("known")
+    staging.analyze("repeated")
+    if staging.number("SELECT COUNT(*) FROM known WHERE unchanged"):
+        staging.execute("DELETE FROM staged WHERE line IN (SELECT line FROM known WHERE unchanged)")
+    if staging.number("SELECT COUNT(*) FROM known WHERE unchanged IS NOT true"):
+        quarantine("line IN (SELECT line FROM known GROUP BY line HAVING COUNT(*) > 1)")
+        staging.execute("UPDATE staged SET run_id = known.run_id FROM known WHERE known.line = staged.line")
+    if has_repeats():
+        group_records_of_one_run()
+
+
+def repeats_run(record: str) -> str:
+    """SQL for: the record says what the run's row says. One parameter: the as-of instant."""
+    return f"{record}.digest = run.digest AND ({record}.finished OR %s = {staging.epoch('run.as_of')})"
+
+
+def has_repeats() -> bool:
+    """Whether a job number occurs more than once in the file; else every record is of a run of its own."""
+    return bool(staging.number("SELECT COUNT(*) FROM repeated"))
 
 
 def group_records_of_one_run() -> None:
     """Give records of one run the same group: those that share a run, or a number and a submission or an index."""
-    sharing = [
-        columns
-        for columns in ("run_id", "db_index, job_id_raw", "job_id_raw, submit")
-        if staging.number(
-            f"SELECT COUNT(*) FROM (SELECT 1 FROM staged WHERE {columns.split(',')[0]} IS NOT NULL "  # noqa: S608
-            f"GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1) AS shared"
+    columns = "line bigint PRIMARY KEY, db_index text, job_id_raw bigint, submit bigint, run_id bigint, grp bigint"
+    with staging.temporary_table("alike", columns):
+        staging.execute(
+            """
+            INSERT INTO alike (line, db_index, job_id_raw, submit, run_id, grp)
+            SELECT line, db_index, job_id_raw, submit, run_id, grp
+            FROM staged WHERE job_id_raw IN (SELECT job_id_raw FROM repeated)
+            """
         )
-    ]
-    moved = bool(sharing)
-    while moved:
-        moved = False
-        for columns in sharing:
-            same = " AND ".join(f"staged.{column} = low.{column}" for column in columns.split(", "))
-            moved |= bool(
-                staging.execute(
-                    f"""
-                    UPDATE staged SET grp = low.grp
-                    FROM (SELECT {columns}, MIN(grp) AS grp FROM staged GROUP BY {columns} HAVING COUNT(*) > 1) AS low
-                    WHERE {same} AND staged.grp <> low.grp
-                    """  # noqa: S608
-                )
-            )
-    if sharing:
-        quarantine("grp IN (SELECT grp FROM staged GROUP BY grp HAVING MIN(run_id) <> MAX(run_id))")
+        staging.analyze("alike")
+        while any(_group_by(names) for names in ("run_id", "db_index, job_id_raw", "job_id_raw, submit")):
+            pass  # a group may have become larger, and touch another one
+        quarantine(
+            """
+            line IN (SELECT line FROM alike WHERE grp IN (
+                SELECT grp FROM alike GROUP BY grp HAVING MIN(run_id) <> MAX(run_id)))
+            """
+        )
         # what is known of one record of a group is known of all
         staging.execute(
             """
-            UPDATE staged SET run_id = known.run_id
-            FROM (SELECT grp, MIN(run_id) AS run_id FROM staged GROUP BY grp HAVING COUNT(*) > 1) AS known
-            WHERE staged.grp = known.grp AND staged.run_id IS NULL AND known.run_id IS NOT NULL
+            UPDATE staged SET grp = found.grp, run_id = found.run_id
+            FROM (SELECT line, grp, MIN(run_id) OVER (PARTITION BY grp) AS run_id FROM alike) AS found
+            WHERE found.line = staged.line
+              AND (staged.grp <> found.grp OR (staged.run_id IS NULL AND found.run_id IS NOT NULL))
             """
         )
+
+
+def _group_by(columns: str) -> bool:
+    """Move records that agree in these columns to the lowest of their groups; whether any moved."""
+    same = " AND ".join(f"alike.{column} = low.{column}" for column in columns.split(", "))
+    moved = staging.execute(
+        f"""
+        UPDATE alike SET grp = low.grp
+        FROM (SELECT {columns}, MIN(grp) AS grp FROM alike GROUP BY {columns} HAVING COUNT(*) > 1) AS low
+        WHERE {same} AND alike.grp <> low.grp
+        """  # noqa: S608
+    )
+    return bool(moved)
 
 
 def quarantine(condition: str) -> None:
@@ -149,39 +196,43 @@ def judge(as_of: int) -> None:
     `new`: the first that is heard of a run; `wins`: it replaces the run's row; `confirms`: the same content of an ended
     run, seen later; `same`: nothing new; `loses`: something else is already known to be truer.
     """
-    staging.execute(
-        """
-        UPDATE staged SET fate = 'loses' FROM (
-            SELECT line, ROW_NUMBER() OVER (
-                PARTITION BY grp ORDER BY finished DESC, last_instant DESC, digest DESC, line) AS place
-            FROM staged WHERE grp IN (SELECT grp FROM staged GROUP BY grp HAVING COUNT(*) > 1)
-        ) AS placed
-        WHERE placed.line = staged.line AND placed.place > 1
-        """
-    )
-    staging.execute("UPDATE staged SET fate = 'new' WHERE fate = 'first' AND run_id IS NULL")
+    repeats = has_repeats()
+    if repeats:
+        staging.execute(
+            """
+            UPDATE staged SET fate = 'loses' FROM (
+                SELECT line, ROW_NUMBER() OVER (
+                    PARTITION BY grp ORDER BY finished DESC, last_instant DESC, digest DESC, line) AS place
+                FROM staged WHERE job_id_raw IN (SELECT job_id_raw FROM repeated)
+            ) AS placed
+            WHERE placed.line = staged.line AND placed.place > 1
+            """
+        )
     e = staging.epoch
     run_last = f"COALESCE({e('run.end_at')}, {e('run.start_at')}, {e('run.submit_at')})"
     staging.execute(
         f"""
         UPDATE staged SET fate = CASE
-            WHEN staged.digest = run.digest AND (staged.finished OR %s = {e("run.as_of")})
+            WHEN {repeats_run("staged")}
                 THEN CASE WHEN %s > {e("run.as_of")} THEN 'confirms' ELSE 'same' END
             WHEN (staged.finished, %s, staged.last_instant, staged.digest)
                > (run.finished, {e("run.as_of")}, {run_last}, run.digest) THEN 'wins'
             ELSE 'loses' END
-        FROM allocations_jobrun AS run WHERE run.id = staged.run_id AND staged.fate = 'first'
+        FROM allocations_jobrun AS run WHERE run.id = staged.run_id AND staged.fate = 'new'
         """,  # noqa: S608
         [as_of, as_of, as_of],
     )
-    # a record that repeats its group's winner to the letter tells nothing new
-    staging.execute(
-        """
-        UPDATE staged SET fate = 'same' FROM staged AS winner
-        WHERE staged.fate = 'loses' AND winner.grp = staged.grp AND winner.fate IN ('new', 'wins', 'confirms', 'same')
-          AND winner.digest = staged.digest AND winner.line <> staged.line
-        """
-    )
+    if repeats:
+        staging.analyze("staged (grp, fate)")
+        # a record that repeats its group's winner to the letter tells nothing new
+        staging.execute(
+            """
+            UPDATE staged SET fate = 'same' FROM staged AS winner
+            WHERE staged.fate = 'loses' AND winner.grp = staged.grp
+              AND winner.fate IN ('new', 'wins', 'confirms', 'same')
+              AND winner.digest = staged.digest AND winner.line <> staged.line
+            """
+        )
 
 
 CONTENT = tuple(field.name for field in RunContent._meta.get_fields())
@@ -210,7 +261,7 @@ def keep_superseded() -> None:
         INSERT INTO allocations_runobservation (run_id, usage_import_id, {columns})
         SELECT run.id, run.usage_import_id, {run}
         FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
-        WHERE staged.fate = 'wins'
+        WHERE staged.fate = 'wins' ORDER BY staged.line
         ON CONFLICT (run_id, as_of, digest) DO NOTHING
         """  # noqa: S608
     )
@@ -235,6 +286,7 @@ def keep_lost(usage_import: UsageImport) -> None:
         SELECT run.id, %s, {content_of_staged()}
         FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
         WHERE staged.fate = 'loses' AND NOT (run.digest = staged.digest AND (run.finished OR run.as_of = %s))
+        ORDER BY staged.line
         ON CONFLICT (run_id, as_of, digest) DO NOTHING
         """,  # noqa: S608
         [usage_import.pk, usage_import.as_of, usage_import.as_of],
@@ -353,14 +405,22 @@ def unmatched_runs(usage_import: UsageImport, last: int) -> int:
     """How many runs that this file speaks of hold GPU time that no allocation takes."""
     return staging.number(
         """
-        SELECT COUNT(*) FROM allocations_jobrun AS run
-        WHERE run.unmatched_seconds > 0 AND run.cluster_id = %s
-          AND ((run.id > %s AND run.first_import_id = %s) OR run.id IN (SELECT run_id FROM staged))
+        SELECT COUNT(*) FROM allocations_jobrun
+        WHERE unmatched_seconds > 0 AND id > %s AND first_import_id = %s
         """,
-        [usage_import.cluster_id, last, usage_import.pk],
+        [last, usage_import.pk],
+    ) + staging.number(
+        """
+        SELECT COUNT(*) FROM allocations_jobrun
+        WHERE unmatched_seconds > 0 AND cluster_id = %s AND id <= %s
+          AND id IN (SELECT run_id FROM staged UNION ALL SELECT run_id FROM known WHERE unchanged)
+        """,
+        [usage_import.cluster_id, last],
     )
 
 
 def fates() -> dict[str, int]:
-    """How many staged records had which fate."""
-    return dict(staging.rows("SELECT fate, COUNT(*) FROM staged GROUP BY fate"))
+    """How many records of the file had which fate."""
+    found = dict(staging.rows("SELECT fate, COUNT(*) FROM staged GROUP BY fate"))
+    found["same"] = found.get("same", 0) + staging.number("SELECT COUNT(*) FROM known WHERE unchanged")
+    return found

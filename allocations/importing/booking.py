@@ -20,7 +20,7 @@ from allocations.importing.leases import Lease
 from allocations.importing.statistics import correct_statistics
 from allocations.models import QuarantinedRecord, UsageImport
 from allocations.posting import add_to_daily_usage
-from allocations.recharging import RUN_COLUMNS, recharge
+from allocations.recharging import recharge
 from allocations.slurm.sacct import BadRecord, Export, Record, UnreadableExport, open_export
 from centre import audit
 
@@ -69,7 +69,7 @@ def book(usage_import: UsageImport, *, clock: Callable[[], datetime]) -> None:
         usage_import.warning = warnings_of(export, as_of=usage_import.as_of, as_of_was_given=given is not None)
         usage_import.read, usage_import.ignored = export.read, export.ignored
         lease.begin(UsageImport.Phase.MERGING, read_bytes=file.size)
-        with transaction.atomic(), staging.temporary_table("changed_run", RUN_COLUMNS):
+        with transaction.atomic(), merging.tables():
             lease.hold()
             staging.lock_cluster(cluster.pk)
             # What is recorded carries the instant of recording, not that at which reading began: the ledger as of an
@@ -150,9 +150,10 @@ def warnings_of(export: Export, *, as_of: datetime | None, as_of_was_given: bool
 def merge(usage_import: UsageImport, *, at: datetime) -> None:
     """Merge the staged file, charge what changed, and complete the import with its counts. Inside a transaction."""
     correct_statistics()
-    merging.find_runs(usage_import.cluster_id)
     if usage_import.as_of is not None:  # else no record was staged
-        merging.judge(int(usage_import.as_of.timestamp()))
+        as_of = int(usage_import.as_of.timestamp())
+        merging.find_runs(usage_import.cluster_id, as_of)
+        merging.judge(as_of)
     merging.keep_superseded()
     add_to_daily_usage(merging.renamed_usage("-", "run.user_name"))
     add_to_daily_usage(merging.renamed_usage("", "staged.user_name"))
