@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path, re_path
 from django.views.i18n import set_language
 
+from allocations.importing import posts
 from centre import home, report_pages
 
 urlpatterns = [
@@ -34,7 +35,9 @@ urlpatterns = [
     path("desk/", home.desk, name="desk"),
     path("projects/", include("allocations.urls")),
     path("notices/", include("allocations.notice_urls")),
-    path("usage/imports/", include("allocations.import_urls")),
+    # For the collectors of clusters, by token. curl adds the file's name to an address that ends in a slash.
+    re_path(r"^usage/imports/?$", posts.hand_over_usage, name="hand_over_usage"),
+    path("usage/imports/<int:pk>/", posts.handed_over_usage, name="handed_over_usage"),
     path("", include("subsidies.urls")),
     path("reports/", report_pages.reports, name="reports"),
     path("reports/<slug:name>/", report_pages.report, name="report"),

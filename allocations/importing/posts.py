@@ -48,6 +48,11 @@ class Refused(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+def in_json(told: dict[str, object], *, status: int, headers: dict[str, str] | None = None) -> JsonResponse:
+    """An answer that a person at a terminal can read as well."""
+    return JsonResponse(told, status=status, headers=headers, json_dumps_params={"ensure_ascii": False})
+
+
 def answers_json(view: Callable[..., JsonResponse]) -> Callable[..., JsonResponse]:
     """What a collector is refused is told in JSON, in English."""
 
@@ -57,7 +62,7 @@ def answers_json(view: Callable[..., JsonResponse]) -> Callable[..., JsonRespons
             try:
                 return view(request, *args, **named)
             except Refused as refused:
-                return JsonResponse({"error": refused.sentence}, status=refused.status, headers=refused.headers)
+                return in_json({"error": refused.sentence}, status=refused.status, headers=refused.headers)
 
     return told
 
@@ -96,7 +101,7 @@ def hand_over_usage(request: HttpRequest) -> JsonResponse:
         logger.exception("An export of %s could not be kept", token.cluster.code)
         sentence = "The portal cannot keep the export at the moment. Nothing was kept; send it again later."
         raise Refused(503, sentence, Retry_After="300") from error
-    return JsonResponse(state_of(usage_import), status=202 if is_new else 200)
+    return in_json(state_of(usage_import), status=202 if is_new else 200)
 
 
 @login_not_required
@@ -109,7 +114,7 @@ def handed_over_usage(request: HttpRequest, pk: int) -> JsonResponse:
     usage_import = UsageImport.objects.filter(cluster=token.cluster_id, pk=pk).first()
     if usage_import is None:
         raise Refused(404, f"This cluster has no import {pk}.")
-    return JsonResponse(state_of(usage_import))
+    return in_json(state_of(usage_import), status=200)
 
 
 def state_of(usage_import: UsageImport) -> dict[str, object]:
