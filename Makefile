@@ -8,20 +8,20 @@ MANAGE := HTTPS=false PUBLIC_URL=http://127.0.0.1:$(PORT) $(BIN)/python manage.p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-reset test test-hard bench messages pictures lint format clean
+.PHONY: help run demo-reset test test-hard test-slurm bench messages pictures lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/for-run  ## serve the portal with its demo on 127.0.0.1, PORT=8000
+run: .venv/for-run  ## serve the portal with its demo and its worker on 127.0.0.1, PORT=8000
 	@$(BIN)/python -c "import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', $(PORT)))" 2>/dev/null \
 		|| { echo "Port $(PORT) is taken by another program; choose another one: make run PORT=$$(($(PORT) + 1))"; exit 1; }
 	@mkdir -p var/static
 	@$(MANAGE) migrate --verbosity 0
 	@$(MANAGE) load_demo
 	@echo "The portal is at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
-	@HTTPS=false PUBLIC_URL=http://127.0.0.1:$(PORT) exec $(BIN)/gunicorn centre.wsgi --bind 127.0.0.1:$(PORT) \
-		--workers 2 --threads 4 --preload --log-level warning
+	@HTTPS=false PUBLIC_URL=http://127.0.0.1:$(PORT) exec $(BIN)/python deploy/serve.py $(BIN)/gunicorn centre.wsgi \
+		--bind 127.0.0.1:$(PORT) --workers 2 --threads 4 --preload --log-level warning
 
 demo-reset: .venv/for-run  ## forget the demo's database in var/ and load a fresh one
 	@if [ -z "$$DATABASE_URL" ] && ! grep -qs '^ *DATABASE_URL' .env; then rm -f var/portal.sqlite3 var/portal.sqlite3-*; \
@@ -36,6 +36,9 @@ test: .venv/for-tests  ## every check and every test; the last line counts them
 
 test-hard: .venv/for-tests  ## the long versions; the result goes to docs/test-hard.md
 	@$(BIN)/python -m tests.everything --hard
+
+test-slurm: .venv/for-tests  ## compare with a real Slurm that it brings up (as root); the result goes to docs/test-slurm.md
+	@$(BIN)/python -m tests.slurm
 
 bench: .venv/for-tests  ## measure how fast it is, beside what could be had at best; writes docs/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks

@@ -178,7 +178,10 @@ def test_night_runs_its_steps_in_order_and_says_what_came_of_them() -> None:
     out = StringIO()
     call_command("nightly", stdout=out)
     steps = [line for line in out.getvalue().splitlines() if line.endswith(":")]
-    assert steps == ["close_periods:", "take_back_unused:", "lapse_requests:", "send_notices:"]
+    assert steps == [
+        *("import_received:", "close_periods:", "take_back_unused:", "lapse_requests:", "send_notices:"),
+        "tidy_up:",
+    ]
     assert len(mail.outbox) == 1
 
 

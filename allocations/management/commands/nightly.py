@@ -10,13 +10,19 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from allocations import requests
+from allocations.importing import stored_files
 
 
 class Command(BaseCommand):
-    help = "Close ended periods, take back unused GPU-hours, let overdue requests lapse, send letters."
+    help = (
+        "Import what waits, close ended periods, take back unused GPU-hours, let overdue requests lapse, send letters, "
+        "tidy up."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         failed: list[str] = []
+        with Step(self, "import_received", failed):
+            call_command("import_received", stdout=self.stdout, stderr=self.stderr)
         with Step(self, "close_periods", failed):
             call_command("close_periods", stdout=self.stdout, stderr=self.stderr)
         with Step(self, "take_back_unused", failed):
@@ -26,6 +32,10 @@ class Command(BaseCommand):
             self.stdout.write(f"Requests that lapsed: {len(lapsed)}.")
         with Step(self, "send_notices", failed):
             call_command("send_notices", stdout=self.stdout, stderr=self.stderr)
+        with Step(self, "tidy_up", failed):
+            left = stored_files.remove_unfinished(at=timezone.now())
+            self.stdout.write(f"Files whose reception had broken off: {left} removed.")
+            call_command("prune_db_task_results", verbosity=0)
         if failed:
             raise CommandError(f"Steps that failed: {', '.join(failed)}.", returncode=1)
 
