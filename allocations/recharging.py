@@ -68,7 +68,7 @@ class Matches:
 def should_be_charged(
     runs: Iterable[tuple[Any, ...]], matches: Matches, zone: ZoneInfo
 ) -> Iterator[tuple[int, int | None, date, int]]:
-    """(run, allocation or None, day, GPU-seconds) of runs given in the order of `RUNS_TO_CHARGE`."""
+    """(run, allocation or None, day, GPU-seconds) of runs given in the order of `runs_to_charge`."""
     for run_id, account, partition, state, alloc_tres, submit, start, end, as_of in runs:
         span = billable_span(submit=submit, start=start, end=end, as_of=as_of, pending=is_waiting(state))
         if span is None:
@@ -83,13 +83,16 @@ def should_be_charged(
 
 
 def runs_to_charge() -> str:
-    """The runs of the temporary table `changed_run` after a given one, a chunk at a time."""
+    """The runs of the temporary table `changed_run`; two parameters: its least and its greatest run.
+
+    Between these bounds PostgreSQL reads an index in its order; without them it may read every run there ever was.
+    """
     e = staging.epoch
     return f"""
         SELECT run.id, run.account, run.partition, run.state, run.alloc_tres,
                {e("run.submit_at")}, {e("run.start_at")}, {e("run.end_at")}, {e("run.as_of")}
         FROM changed_run JOIN allocations_jobrun AS run ON run.id = changed_run.run_id
-        WHERE changed_run.run_id > %s ORDER BY changed_run.run_id LIMIT %s
+        WHERE run.id BETWEEN %s AND %s
     """  # noqa: S608  no text from outside
 
 
@@ -99,7 +102,8 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
     Call it inside a transaction that holds `staging.lock_cluster`. Runs (or parts) that no allocation takes are left
     with their `unmatched_seconds`.
     """
-    if not staging.number("SELECT COUNT(*) FROM changed_run"):
+    (bounds,) = staging.rows("SELECT MIN(run_id), MAX(run_id) FROM changed_run")
+    if bounds == (None, None):
         return 0
     matches = Matches(cluster)
     staging.analyze("changed_run")
@@ -107,10 +111,8 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
         staging.temporary_table("should_charge", SHOULD_COLUMNS),
         staging.temporary_table("usage_delta", SHOULD_COLUMNS),
     ):
-        last = 0
-        while runs := staging.rows(runs_to_charge(), [last, staging.CHUNK]):
+        for runs in staging.rows_in_chunks(runs_to_charge(), bounds):
             staging.fill("should_charge", SHOULD, list(should_be_charged(runs, matches, cluster.zone)))
-            last = runs[-1][0]
         staging.analyze("should_charge")
         staging.execute(
             """
@@ -120,9 +122,11 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
                 UNION ALL
                 SELECT charge.run_id, charge.allocation_id, charge.day, -charge.seconds
                 FROM allocations_runcharge AS charge JOIN changed_run ON changed_run.run_id = charge.run_id
+                WHERE charge.run_id BETWEEN %s AND %s
             ) AS compared
             GROUP BY run_id, allocation_id, day HAVING SUM(seconds) <> 0
-            """
+            """,
+            bounds,
         )
         staging.execute(
             """
@@ -134,7 +138,9 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
                 GROUP BY changed_run.run_id
             ) AS now
             WHERE now.run_id = allocations_jobrun.id AND allocations_jobrun.unmatched_seconds <> now.seconds
-            """
+              AND allocations_jobrun.id BETWEEN %s AND %s
+            """,
+            bounds,
         )
         posted = post_usage(source_reference=source_reference, at=at)
         # A total never passes below zero on its way: what a refund loses comes before the usage, what it gains after.

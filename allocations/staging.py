@@ -13,6 +13,7 @@ from django.db import connection
 
 CLUSTER_LOCKS: Final = 0x61757367  # a family of advisory locks of our own: one per cluster
 CHUNK: Final = 20_000
+WORK_MEMORY: Final = "64MB"
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -34,10 +35,14 @@ def epoch(column: str) -> str:
 
 
 def lock_cluster(cluster_id: int) -> None:
-    """One import or recharge of a cluster at a time, until the transaction ends (SQLite has one writer anyway)."""
+    """One import or recharge of a cluster at a time, until the transaction ends (SQLite has one writer anyway).
+
+    It may use more memory than PostgreSQL's cautious default for each sort and join: there are few of them at a time.
+    """
     if is_postgres():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [CLUSTER_LOCKS, cluster_id])
+            cursor.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
 
 
 def lock_allocations(table: str) -> None:
@@ -71,6 +76,14 @@ def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, [_stored(value) for value in parameters])
         return list(cursor.fetchall())
+
+
+def rows_in_chunks(sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of a query that may be longer than memory; inside a transaction."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql, [_stored(value) for value in parameters])
+        while chunk := cursor.fetchmany(CHUNK):
+            yield chunk
 
 
 def _stored(value: Any) -> Any:
