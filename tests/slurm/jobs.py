@@ -6,10 +6,10 @@ file (a flag) instead of for a time, so that the story is the same on a slow mac
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.slurm.collecting import Collector, Export
 from tests.slurm.configuration import GPU, OTHER_GPU
 from tests.slurm.lab import HOUR, Lab, Refused, wait_until, zone_with_full_hour_at
 
@@ -33,9 +33,9 @@ HOSTILE_NAMES = (
     "~",
 )
 # What sacct would print of a finished run of another account, with the delimiter that it has by default
-IMITATED = "|".join(
-    ("999", "999", "999", "lab", "dune", "man", "batch", "normal", "COMPLETED", "0:0", *("1700000000",) * 3)
-    + ("1900000000", "60", "billing=8,gres/gpu:h800=8,gres/gpu=8", "hgx01", "train")
+IMITATED = (
+    "999|999|999|lab|dune|man|batch|normal|COMPLETED|0:0|1700000000|1700000000|1700000000|1900000000|60|"
+    "billing=8,gres/gpu:h800=8,gres/gpu=8|hgx01|train"
 )
 
 
@@ -64,7 +64,7 @@ KINDS = {
     "cancelled-waiting": Kind("cancelled before it started, by its owner and by root", {"CANCELLED": 2}),
     "cancelled-running": Kind("cancelled while it ran, by its owner and by root", {"CANCELLED": 2}),
     "rejected": Kind("asks for more than there is", {"FAILED": 1}),
-    "never": Kind("depends on a job that failed, and is removed", {"CANCELLED": 1}),
+    "failing-first": Kind("fails; three jobs that never become eligible depend on it or wait", {"FAILED": 1}),
     "moved": Kind("moved to another account while it waited", {"COMPLETED": 1}),
     "suspended": Kind("suspended for a while, also at an export", {"COMPLETED": 1}),
     "requeued": Kind("put back twice while it ran", {"REQUEUED": 2, "COMPLETED": 1}),
@@ -78,15 +78,8 @@ KINDS = {
     "recycled": Kind("after slurmctld has lost its state: job numbers from 1 again", {"COMPLETED": 3}),
     HOSTILE: Kind("names that no importer should trust", {"COMPLETED": len(HOSTILE_NAMES) + 2}),
 }
-FOR_EVER = ("held", "begins-later", "waits-for-ever")  # never eligible, so that an export does not list them
-
-
-@dataclass(frozen=True)
-class Export:
-    """The file that sacct filled, and the instant at which it was run (epoch seconds)."""
-
-    path: Path
-    as_of: int
+# Never eligible: an export with a window does not list them, and they used nothing
+NOT_LISTED = ("held", "begins-later", "waits-for-ever", "never")
 
 
 @dataclass
@@ -95,8 +88,9 @@ class Story:
 
     lab: Lab
     folder: Path
-    export: Callable[[Path], Export]
+    collector: Collector
     exports: list[Export] = field(default_factory=list)
+    submitted: int = 0
 
     def play(self) -> None:
         self.accounts()
@@ -127,6 +121,7 @@ class Story:
         self.lab.run("sacctmgr", "--immediate", "add", "user", OWNERS["aria"], "account=boat")
 
     def submit(self, kind: str, *options: str, account: str, script: str = "sleep 1", name: str | None = None) -> str:
+        self.submitted += 1
         named = [f"--job-name={kind if name is None else name}", *options]
         return self.lab.submit(user=OWNERS[account], account=account, options=named, script=script)
 
@@ -134,8 +129,8 @@ class Story:
         return self.lab.places.folder / "flags" / name
 
     def until(self, flag: str) -> str:
-        """A script that goes on until the flag is raised."""
-        return f"until [ -e {self.flag(flag)} ]; do sleep 0.3; done"
+        """A script that goes on until the flag is raised, or for five minutes."""
+        return f"n=0; until [ -e {self.flag(flag)} ] || [ $((n += 1)) -gt 1000 ]; do sleep 0.3; done"
 
     def raise_flag(self, name: str) -> None:
         self.flag(name).touch()
@@ -143,7 +138,7 @@ class Story:
     def take_export(self) -> None:
         self.lab.wait_until_told()
         time.sleep(1.1)  # so that no two exports, and no record of one, are of the same second
-        self.exports.append(self.export(self.folder / f"export-{len(self.exports) + 1}.txt"))
+        self.exports.append(self.collector.export(self.folder / f"export-{len(self.exports) + 1}.txt"))
         states = Counter(self.lab.run("squeue", "--noheader", "--format=%T").split())
         self.tell(f"export {len(self.exports)}; in the queue: {', '.join(f'{n} {s}' for s, n in states.items()) or 0}")
 
@@ -162,11 +157,11 @@ class Story:
         for way in ("--gres=gpu:1", "--gpus=1", "--gpus-per-node=1"):
             self.submit("plain-1", "--nodes=1", way, account="aria")
         self.submit("plain-8", "--nodes=1", f"--gres=gpu:{GPU}:8", account="aria")
-        for options in (["--gres=gpu:2"], [f"--gres=gpu:{OTHER_GPU}:1", "--nodes=1"]):
-            self.submit("other-model", "--partition=viz", *options, account="dune")
+        for way in ("--gres=gpu:2", f"--gres=gpu:{OTHER_GPU}:1"):
+            self.submit("other-model", "--partition=viz", "--nodes=1", way, account="dune")
         self.submit("two-nodes", "--nodes=2", "--gpus-per-node=8", account="boat")
-        for options in (["--partition=cpu"], ["--partition=batch"]):
-            self.submit("no-gpu", *options, account="boat")
+        for partition in ("cpu", "batch"):
+            self.submit("no-gpu", f"--partition={partition}", account="boat")
         self.submit("steps", "--gres=gpu:2", account="dune", script="srun true; srun sleep 1; srun --gres=gpu:1 true")
         for script in ("exit 3", "kill -SEGV $$"):
             self.submit("failing", "--gres=gpu:1", account="cove", script=script)
@@ -188,8 +183,8 @@ class Story:
 
     def dead_before_they_started(self) -> set[str]:
         for user in (OWNERS["cove"], ""):
-            held = self.submit("cancelled-waiting", "--hold", "--gres=gpu:8", account="cove")
-            self.lab.run("scancel", held, user=user)
+            job = self.submit("cancelled-waiting", "--gres=gpu:8", "--nodelist=hgx02", account="cove")
+            self.lab.run("scancel", job, user=user)
         try:
             self.submit("rejected", "--nodes=1", "--gres=gpu:64", account="cove")
         except Refused:
@@ -256,7 +251,8 @@ class Story:
         self.lab.run("scontrol", "update", "nodename=viz01", "state=down", "reason=a GPU fell off the bus")
         self.lab.wait_for(once, "NODE_FAIL")
         time.sleep(1)
-        self.lab.succeeds("scontrol", "update", "nodename=viz01", "state=resume")  # refused where it has come back already
+        # Refused where the node has come back by itself
+        self.lab.succeeds("scontrol", "update", "nodename=viz01", "state=resume")
         wait_until(lambda: not self.lab.nodes_in("down"), "the node to come back")
 
     def recycle(self) -> None:
@@ -264,8 +260,20 @@ class Story:
         numbers = [self.submit("recycled", "--gres=gpu:1", account="aria", script="sleep 2") for _ in range(3)]
         if numbers[0] != "1":
             raise Refused(f"After a cold start the first job has number {numbers[0]}.")
-        for number in numbers:
-            self.lab.wait_for(number, "COMPLETED")
+        # slurmctld tells of jobs that have just begun and ended only after some seconds
+        known = [
+            "--allusers",
+            "--allocations",
+            "--duplicates",
+            "--noheader",
+            "--parsable2",
+            "--format=State",
+            "--name=recycled",
+        ]
+        wait_until(
+            lambda: self.lab.run("sacct", *known, "--starttime=now-1hour").split() == ["COMPLETED"] * len(numbers),
+            "slurmdbd to hear of the last jobs",
+        )
 
 
 def rolled_up(lab: Lab, path: Path) -> None:

@@ -218,7 +218,9 @@ class Lab:
     def wait_for_daemon(self, name: str, is_ready: Callable[[], bool]) -> None:
         def ready() -> bool:
             if not self.daemons.is_alive(name):
-                raise Refused(f"{name} ended at once (exit {self.daemons.running[name].returncode}): {self.daemons.said(name)}")
+                raise Refused(
+                    f"{name} ended at once (exit {self.daemons.running[name].returncode}): {self.daemons.said(name)}"
+                )
             return is_ready()
 
         wait_until(ready, f"{name} to answer: {self.daemons.said(name)}")
