@@ -9,7 +9,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -22,7 +22,7 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
     (
         "gpu-time",
         _("GPU time"),
-        "allocations.allocation allocations.changerequest allocations.ledgerentry "
+        "allocations.allocation allocations.changerequest allocations.ledgerentry allocations.drawingaccount "
         "allocations.periodendrule allocations.takebackrule "
         "allocations.takebackwarning allocations.takebackexemption",
     ),
@@ -41,6 +41,10 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
     ("machines", _("Machines and prices"), "centre.gpupool centre.cluster centre.site centre.outage"),
     ("people", _("People and roles"), "centre.user centre.appointment centre.clusteruser"),
     ("centre", _("The centre"), "centre.centre centre.event"),
+)
+# Pages that are no list of a model: group, name, address, and the permission of who may look.
+PAGES: tuple[tuple[str, Any, str, str], ...] = (
+    ("usage", _("Usage without an allocation"), "allocations_unmatched", "allocations.view_jobrun"),
 )
 NOT_OURS = {
     "password_change_done",
@@ -108,6 +112,11 @@ class PortalAdminSite(AdminSite):
         groups: list[Any] = []
         for key, name, labels in GROUPS:
             models = [left.pop(label) for label in labels.split() if label in left]
+            models += [
+                {"name": title, "object_name": page, "admin_url": reverse(f"admin:{page}"), "add_url": None}
+                for group, title, page, permission in PAGES
+                if group == key and request.user.has_perm(permission)
+            ]
             if models:
                 groups.append(
                     {"name": name, "app_label": key, "app_url": "", "has_module_perms": True, "models": models}

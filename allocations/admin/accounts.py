@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import movements, requests
+from allocations.admin.drawing import AccountsOfAllocation, DrawForm, let_draw_page
 from allocations.admin.movements import reverse_page, take_back_page, top_up_page, transfer_page
 from allocations.admin.opening import open_page
 from allocations.admin.proposing import MAY_ACT
@@ -121,7 +122,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "project__tenant__name_en",
     )
     search_help_text = _("By reference, Slurm account, project or tenant.")
-    inlines = (RequestsOfAllocation, EntriesOfAllocation)
+    inlines = (AccountsOfAllocation, RequestsOfAllocation, EntriesOfAllocation)
     fieldsets = (
         (None, {"fields": ("reference", "project", "pool", "account", "funding", "start_on", "end_on", "state")}),
         (_("GPU-hours"), {"fields": ("granted", "used", "held", "left", "ledger")}),
@@ -177,14 +178,16 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         return open_page(request, self)
 
     def acts(self, request: HttpRequest, obj: Allocation) -> list[ActLink]:
-        if obj.state not in requests.TAKES_HOURS or not request.user.has_perm(MAY_ACT):
+        if not request.user.has_perm(MAY_ACT) or obj.state == Allocation.State.VOID:
             return []
-        return [
+        links = [
             ActLink(_("Give more GPU-hours"), "../top-up/"),
             ActLink(_("Move GPU-hours"), "../transfer/"),
             ActLink(_("Take back GPU-hours"), "../take-back/"),
             ActLink(_("Refund job runs"), "../refund/"),
         ]
+        further = ActLink(_("Let a further account draw"), "../let-draw/")
+        return [*links, further] if obj.state in requests.TAKES_HOURS else [further]
 
     def get_urls(self) -> list[URLPattern]:
         acts = [
@@ -192,6 +195,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ("transfer", self.transfer),
             ("take-back", self.take_back),
             ("refund", self.refund),
+            ("let-draw", self.let_draw),
         ]
         return [*act_urls(self, acts), *super().get_urls()]
 
@@ -206,6 +210,10 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
 
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return refund_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def let_draw(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row: Allocation = row_of_act(self, request, object_id, MAY_ACT)
+        return let_draw_page(request, self, allocation=row, form=DrawForm(request.POST or None))
 
 
 class RunsOfEntry(HistoryInline[RunCharge]):

@@ -7,18 +7,21 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import ledger, requests
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.proposing import REFUSALS, draft, reason_field, said_of, what_comes_next
 from allocations.models import Allocation, ChangeRequest
+from allocations.unmatched import would_be_charged
 from centre.admin.acts import Confirmation, Effect, act_page
-from centre.admin.choosing import chosen, day
+from centre.admin.choosing import chosen, day, prefilled
+from centre.admin.confirming import exact_hours
 from centre.admin.kept import KeptAdmin
 from centre.forms import GpuHoursField
 from centre.http import signed_in
+from centre.templatetags.portal import grouped
 
 Kind = ChangeRequest.Kind
 DESCRIBED_BY = ("project", "pool", "reference", "account", "funding", "start_on", "end_on")
@@ -84,6 +87,31 @@ def standing(described_now: Allocation, key: str) -> Allocation | None:
 FACTS = DESCRIBED_BY[2:]
 
 
+def waiting_for(new: Allocation) -> str:
+    """What an allocation that is about to be opened takes at once, as a sentence; nothing when nothing waits."""
+    runs, seconds = would_be_charged(pool=new.pool, account=new.account, first=new.start_on, last=new.end_on)
+    if not seconds:
+        return ""
+    said = {"runs": grouped(runs, 0), "hours": exact_hours(seconds), "account": new.account}
+    return (
+        ngettext(
+            "%(runs)s job run of %(account)s waits for it: %(hours)s GPU-hours are charged at once.",
+            "%(runs)s job runs of %(account)s wait for it: %(hours)s GPU-hours are charged at once.",
+            runs,
+        )
+        % said
+    )
+
+
+def charged_at_once(opened: Allocation) -> str:
+    """What was charged to an allocation as it was opened, as a sentence; nothing when nothing had waited."""
+    if not opened.used_seconds:
+        return ""
+    return gettext("%(hours)s GPU-hours of job runs that had waited were charged.") % {
+        "hours": exact_hours(opened.used_seconds)
+    }
+
+
 def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse:
     """Open an allocation, and ask for its first hours in the same breath."""
     if not page.has_add_permission(request):
@@ -97,11 +125,13 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
         new.full_clean(exclude=["project", "pool"])
         ledger.refuse_overlap(new)
         opened = Effect(_("Allocation"), _("none"), _("%(reference)s, open") % {"reference": new.reference})
+        waits = waiting_for(new)
         if not given["seconds"]:
+            note = gettext("It is open at once and takes the job runs of its Slurm account.")
             return Confirmation(
                 headline=gettext("Open %(reference)s without GPU-hours") % {"reference": new.reference},
                 effects=[opened],
-                note=gettext("It is open at once and takes the job runs of its Slurm account."),
+                note=f"{note} {waits}".strip(),
                 button=gettext("Open the allocation"),
             )
         asked = draft(Kind.OPENING, new, by, given)
@@ -112,7 +142,7 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
         return Confirmation(
             headline=headline(asked, given["seconds"]),
             effects=[opened, *effects_of(asked, given["seconds"])],
-            note=f"{opens} {note}",
+            note=" ".join(part for part in (opens, waits, note) if part),
             button=button,
         )
 
@@ -128,8 +158,10 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
             at=at,
             source_kind="request",
         )
+        charged = charged_at_once(opened)
         if not given["seconds"]:
-            return gettext("%(reference)s is open, without GPU-hours yet.") % {"reference": opened}, opened
+            sentence = gettext("%(reference)s is open, without GPU-hours yet.") % {"reference": opened}
+            return f"{sentence} {charged}".strip(), opened
         asked = requests.propose(
             kind=Kind.OPENING,
             allocation=opened,
@@ -139,7 +171,8 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
             at=at,
             key=given["key"],
         )
-        return gettext("%(reference)s is open.") % {"reference": opened} + " " + said_of(asked), opened
+        is_open = gettext("%(reference)s is open.") % {"reference": opened}
+        return " ".join(part for part in (is_open, charged, said_of(asked)) if part), opened
 
     return act_page(
         request,
@@ -150,7 +183,7 @@ def open_page(request: HttpRequest, page: KeptAdmin[Allocation]) -> HttpResponse
             "The allocation is open at once and takes the job runs of its Slurm account. "
             "GPU-hours above the centre’s threshold are given when another officer approves them."
         ),
-        form=OpeningForm(request.POST or None),
+        form=OpeningForm(request.POST or None, initial=prefilled(OpeningForm, request.GET)),
         button=_("Continue"),
         run=run,
         refusals=REFUSALS,

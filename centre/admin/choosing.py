@@ -1,12 +1,15 @@
 """Fields of act pages in which one row out of many is chosen: a search as you type, never a list of everything."""
 
+from contextlib import suppress
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminDateWidget, AutocompleteSelect
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms import Media
+from django.http import QueryDict
 from django.utils.functional import lazy
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -40,6 +43,16 @@ def chosen(model: type[models.Model], field: str, **options: Any) -> forms.Model
 def day(**options: Any) -> forms.DateField:
     """A day in a year that can be meant, with the calendar of the admin."""
     return forms.DateField(widget=AdminDateWidget(), validators=[validate_day], **options)
+
+
+def prefilled(form: type[forms.Form], given: QueryDict) -> dict[str, Any]:
+    """What the address of a page fills in: the named fields whose content can be right."""
+    initial: dict[str, Any] = {}
+    for name, field in form.base_fields.items():
+        if given.get(name):
+            with suppress(ValidationError):
+                initial[name] = field.clean(given[name])
+    return initial
 
 
 class ReasonForm(forms.Form):
