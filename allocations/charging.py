@@ -22,6 +22,8 @@ MOST_GPUS: Final = 1_000_000
 """No real run holds more; a larger number is a misread one."""
 
 _QUARTER: Final = 900
+_USUAL_LENGTH: Final = 200
+"""Longer texts are worked out each time: remembered ones would fill the memory."""
 _TOTAL: Final = "gres/gpu"
 _TYPED: Final = "gres/gpu:"
 
@@ -83,7 +85,6 @@ def _exact_day(instant: int, zone: ZoneInfo) -> tuple[date, int]:
             return day, midnight
 
 
-@lru_cache(maxsize=65_536)
 def gpu_parts(alloc_tres: str) -> tuple[tuple[str, int], ...]:
     """The GPUs of an AllocTRES text, each kind once: `("gres/gpu:h800", 8)`.
 
@@ -91,6 +92,10 @@ def gpu_parts(alloc_tres: str) -> tuple[tuple[str, int], ...]:
     explains comes as `("", n)`. Without a total it is the sum of the typed ones.
     Raises ValueError with a sentence when the text contradicts itself.
     """
+    return _remembered_parts(alloc_tres) if len(alloc_tres) <= _USUAL_LENGTH else _parts(alloc_tres)
+
+
+def _parts(alloc_tres: str) -> tuple[tuple[str, int], ...]:
     total: int | None = None
     typed: dict[str, int] = {}
     for item in alloc_tres.split(","):
@@ -118,6 +123,9 @@ def gpu_parts(alloc_tres: str) -> tuple[tuple[str, int], ...]:
     if total > by_type:
         parts.append(("", total - by_type))
     return tuple(parts)
+
+
+_remembered_parts = lru_cache(maxsize=65_536)(_parts)
 
 
 def _whole(number: str) -> int:

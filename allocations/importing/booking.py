@@ -7,7 +7,7 @@ cluster's lock: whatever happens, there is nothing of an import or all of it, an
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -23,6 +23,9 @@ from allocations.posting import add_to_daily_usage
 from allocations.recharging import recharge
 from allocations.slurm.sacct import BadRecord, Export, Record, UnreadableExport, open_export
 from centre import audit
+
+STAGED_AT_ONCE: Final = 8_000_000
+"""Bytes of the file whose rows are held in memory, however few they are."""
 
 
 class HashedFile:
@@ -80,7 +83,7 @@ def book(usage_import: UsageImport, *, clock: Callable[[], datetime]) -> None:
 
 def stage_file(export: Export) -> Iterator[int]:
     """Read the whole file into the staging tables; yields after each chunk, between transactions."""
-    for rows in staging.in_chunks(export):
+    for rows in export.in_chunks(rows=staging.CHUNK, size=STAGED_AT_ONCE):
         with staging.without_locks():
             merging.stage([row for row in rows if row.__class__ is Record])
             bad = [(row.line, row.text, row.reason) for row in rows if row.__class__ is BadRecord]

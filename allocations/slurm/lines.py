@@ -23,6 +23,8 @@ class Batch(NamedTuple):
     """False only for the last batch: one line that the file ends in the middle of."""
     damaged: bool
     """Whether NUL characters or bytes that are not UTF-8 occur."""
+    size: int
+    """Bytes of these lines."""
 
 
 def batches(source: Iterable[bytes] | BinaryIO) -> Iterator[Batch]:
@@ -68,4 +70,4 @@ def _batch(block: bytes, *, terminated: bool) -> Batch:
         text, damaged = block.decode(), b"\0" in block
     except UnicodeDecodeError:
         text, damaged = block.decode(errors="surrogateescape"), True
-    return Batch(text.split("\n"), terminated, damaged)
+    return Batch(text.split("\n"), terminated, damaged, len(block))

@@ -45,6 +45,7 @@ _LONGEST_JOB_ID: Final = 18
 _LONGEST_LIMIT: Final = 9
 _LONGEST_DB_INDEX: Final = 20
 _REMEMBERED: Final = 20_000
+_LONGEST_REMEMBERED: Final = 200
 
 _ACTIVE: Final = frozenset(
     (
@@ -269,7 +270,9 @@ class RecordReader:
             raise ValueError(TOO_LONG)
         if len(self._gpus) >= _REMEMBERED:
             self._gpus.clear()
-        gpus = self._gpus[tres] = sum(number for _kind, number in gpu_parts(tres))
+        gpus = sum(number for _kind, number in gpu_parts(tres))
+        if len(tres) <= _LONGEST_REMEMBERED:
+            self._gpus[tres] = gpus
         return gpus
 
     def _understood(self, text: str) -> tuple[str, bool, bool]:
@@ -282,7 +285,9 @@ class RecordReader:
             raise ValueError(TOO_LONG)
         if len(self._states) >= _REMEMBERED:
             self._states.clear()
-        known = self._states[text] = (state, state in _ACTIVE, state in _WAITING)
+        known = (state, state in _ACTIVE, state in _WAITING)
+        if len(text) <= _LONGEST_REMEMBERED:
+            self._states[text] = known
         return known
 
     def _check_names(self, account: str, user: str, partition: str) -> None:

@@ -53,7 +53,7 @@ class Export:
 
     def __init__(self, source: Iterable[bytes] | BinaryIO, *, zone: ZoneInfo, cluster: str) -> None:
         self._batches = batches(source)
-        first = next(self._batches, Batch([""], terminated=False, damaged=False))
+        first = next(self._batches, Batch([""], terminated=False, damaged=False, size=0))
         header_line = first.lines[0]
         self._crlf = header_line.endswith("\r")
         self._header = read_header(header_line.removesuffix("\r"))
@@ -100,6 +100,24 @@ class Export:
         return self._reader.latest or None
 
     def __iter__(self) -> Iterator[Row]:
+        for rows, _size in self._by_batch():
+            yield from rows
+
+    def in_chunks(self, *, rows: int, size: int) -> Iterator[list[Row]]:
+        """All rows in lists of about so many, fewer where they stand for more than `size` bytes of the file."""
+        held: list[Row] = []
+        held_size = 0
+        for more, more_size in self._by_batch():
+            held += more
+            held_size += more_size
+            if len(held) >= rows or held_size >= size:
+                yield held
+                held, held_size = [], 0
+        if held:
+            yield held
+
+    def _by_batch(self) -> Iterator[tuple[list[Row], int]]:
+        """The rows that each batch of lines completes, and the size of that batch in bytes."""
         batch: Batch | None = self._first
         while batch is not None:
             self._reader.damaged |= batch.damaged
@@ -107,10 +125,10 @@ class Export:
                 self._take(batch.lines)
             elif batch.lines:
                 self._take_unterminated(batch.lines[0])
-            yield from self._counted_rows()
+            yield self._counted_rows(), batch.size
             batch = next(self._batches, None)
         self._close()
-        yield from self._counted_rows()
+        yield self._counted_rows(), 0
 
     def _counted_rows(self) -> list[Row]:
         rows, self._out = self._out, []
