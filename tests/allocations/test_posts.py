@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as portal
@@ -13,7 +14,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.test import Client
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from allocations.importing import posts, working
 from allocations.importing.tokens import make_token, revoke_token
@@ -33,8 +34,9 @@ WINDOW = f"{PATH}?as_of={NOON}&from={NOON - 86_400}"
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, settings: Settings) -> Path:
     """A folder of the test's own in which files are kept."""
-    settings.USAGE_FILES_DIR = tmp_path / "usage"
-    return settings.USAGE_FILES_DIR
+    folder = tmp_path / "usage"
+    settings.USAGE_FILES_DIR = folder
+    return folder
 
 
 class Collector:
@@ -45,7 +47,7 @@ class Collector:
         self.token, self.secret = make_token(cluster=cluster, label="login1", by=make.person(), at=timezone.now())
 
     def post(self, data: bytes, path: str = WINDOW, **headers: str) -> tuple[int, dict[str, object]]:
-        told = {"HTTP_AUTHORIZATION": f"Bearer {self.secret}", **headers}
+        told: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {self.secret}", **headers}
         answer = Client().generic("POST", path, data, content_type="text/plain", **told)
         return answer.status_code, json.loads(answer.content)
 
@@ -59,10 +61,10 @@ def kept_files() -> list[Path]:
 
 
 def test_export_is_kept_with_its_window_and_waits_for_the_worker(
-    django_capture_on_commit_callbacks: object,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     collector, data = Collector(small_centre()), spelled({})
-    with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+    with django_capture_on_commit_callbacks(execute=True):
         status, told = collector.post(data)
     kept = UsageImport.objects.get()
     assert (status, told["import"], told["state"], told["sha256"], told["size_bytes"]) == (
