@@ -1,5 +1,29 @@
 """The admin pages of GPU time; Django finds them by this module's name."""
 
-from allocations.admin import accounts, asking, mapping, notices, rules, taking_back, tokens, usage
+from allocations.admin import (
+    accounts,
+    asking,
+    drawing,
+    imports,
+    mapping,
+    notices,
+    quarantine,
+    rules,
+    runs,
+    taking_back,
+    tokens,
+)
 
-__all__ = ["accounts", "asking", "mapping", "notices", "rules", "taking_back", "tokens", "usage"]
+__all__ = [
+    "accounts",
+    "asking",
+    "drawing",
+    "imports",
+    "mapping",
+    "notices",
+    "quarantine",
+    "rules",
+    "runs",
+    "taking_back",
+    "tokens",
+]

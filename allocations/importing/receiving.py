@@ -14,6 +14,8 @@ from centre import audit
 from centre.models import Cluster, User
 
 CLOCKS_MAY_DIFFER = timedelta(minutes=2)
+SENT_TWICE = timedelta(minutes=10)
+"""For how long the same file from the same person is the same form, sent again; later it is imported once more."""
 
 
 class GuessableDelimiter(UnreadableExport):
@@ -38,8 +40,9 @@ def receive(
 
     `as_of` is the instant at which sacct ran, `covers_from` the beginning of its window (-S); times without an offset
     are in `zone`, by default the cluster's. A collector that sends a file again, because it did not hear the answer,
-    gets the import that stands. `claimed_by`: the caller goes on to import it himself, under this worker's name. Raises
-    UnreadableExport, with nothing kept, when the file cannot be an export or an instant cannot be right.
+    gets the import that stands, and so does a person whose form is sent twice. `claimed_by`: the caller goes on to
+    import it himself, under this worker's name. Raises UnreadableExport, with nothing kept, when the file cannot be an
+    export or an instant cannot be right.
     """
     as_of, covers_from = whole_second(as_of), whole_second(covers_from)
     refuse_window(as_of=as_of, covers_from=covers_from, at=at)
@@ -56,7 +59,11 @@ def receive(
             if token is not None:
                 # The second try of a collector may come while the first is still at it: one after the other.
                 ImportToken.objects.select_for_update().filter(pk=token.pk).first()
-            if already := standing_import(cluster, kept.sha256, as_of, source):
+            already = standing_import(cluster, kept.sha256, as_of, source)
+            if source == UsageImport.Source.UPLOAD and by is not None:
+                User.objects.select_for_update().filter(pk=by.pk).first()  # a form that is sent twice
+                already = standing_upload(cluster, kept.sha256, as_of, zone=zone or cluster.zone, by=by, at=at)
+            if already:
                 stored_files.forget(kept.name)
                 return already, False
             usage_import = UsageImport.objects.create(
@@ -105,6 +112,16 @@ def standing_import(
         return None
     same = UsageImport.objects.filter(cluster=cluster, sha256=sha256, as_of=as_of, source=source)
     return same.exclude(state=UsageImport.State.FAILED).first()
+
+
+def standing_upload(
+    cluster: Cluster, sha256: str, as_of: datetime | None, *, zone: ZoneInfo, by: User, at: datetime
+) -> UsageImport | None:
+    """The import of a form that was sent twice: the same person handed over the same a moment ago."""
+    same = UsageImport.objects.filter(
+        cluster=cluster, sha256=sha256, as_of=as_of, source=UsageImport.Source.UPLOAD, time_zone=str(zone), by=by
+    )
+    return same.filter(received_at__gt=at - SENT_TWICE).exclude(state=UsageImport.State.FAILED).first()
 
 
 def claim_of(worker: str, *, at: datetime) -> dict[str, object]:
