@@ -1,5 +1,6 @@
 """Further Slurm accounts: let one draw on an allocation, read them, withdraw one; the effect is shown before."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -19,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from allocations import drawing
 from allocations.admin.movements import AllocationsField
 from allocations.admin.proposing import MAY_ACT, REFUSALS, balance_of, facts_of, text_field
-from allocations.admin.unmatched import unmatched_page
+from allocations.admin.unmatched import unmatched_page, users_of
 from allocations.models import Allocation, DrawingAccount, RunCharge
-from allocations.unmatched import would_be_charged
+from allocations.unmatched import lines_of, would_be_charged
 from centre.admin.acts import Confirmation, Effect, act_page, act_urls, row_of_act
 from centre.admin.choosing import ReasonForm, chosen, day, prefilled
 from centre.admin.confirming import exact_hours
@@ -59,6 +60,7 @@ class DrawOnForm(DrawForm):
             self.fields["allocation"] = AllocationsField(
                 label=_("Allocation"),
                 queryset=rows.order_by("-end_on", "project__code", "reference"),
+                empty_label=_("Choose an allocation"),
                 help_text=_("Allocations of the GPU pool %(pool)s.") % {"pool": pool.code},
             )
             self.order_fields(self.field_order)
@@ -118,6 +120,7 @@ def let_draw_page(
     *,
     form: forms.Form,
     allocation: Allocation | None = None,
+    facts: Sequence[tuple[Any, str]] = (),
     leads_to: str = "",
 ) -> HttpResponse:
     """Let an account draw on `allocation`, or on the one that the form names; `leads_to` an address afterwards."""
@@ -159,7 +162,7 @@ def let_draw_page(
             "On these days the account’s job runs on the GPU pool are charged to the allocation, beside those of the "
             "account that the allocation names itself. Runs that have waited are charged at once."
         ),
-        facts=[*facts_of(allocation), *balance_of(allocation)] if allocation else (),
+        facts=[*facts_of(allocation), *balance_of(allocation)] if allocation else facts,
         form=form,
         button=_("Continue"),
         run=run,
@@ -167,6 +170,20 @@ def let_draw_page(
         confirm=confirm,
     )
     return HttpResponseRedirect(leads_to) if leads_to and isinstance(done, HttpResponseRedirect) else done
+
+
+def facts_of_waiting(pool: GpuPool, account: str) -> list[tuple[Any, str]]:
+    """What waits of an account on a pool."""
+    for line in lines_of([(pool.cluster_id, account)]):
+        if line.days is not None and pool in [way.pool for way in line.ways]:
+            return [
+                (_("GPU pool"), str(pool)),
+                (_("GPU-hours waiting"), exact_hours(line.seconds)),
+                (_("Job runs"), grouped(line.runs, 0)),
+                (_("Days"), period_of(*line.days)),
+                (_("Users"), users_of(line)),
+            ]
+    return []
 
 
 def said_of(row: DrawingAccount, charged: int) -> str:
@@ -177,7 +194,7 @@ def said_of(row: DrawingAccount, charged: int) -> str:
         "last": date_format(row.until_on),
         "hours": exact_hours(charged),
     }
-    draws = gettext("%(account)s draws on %(reference)s from %(first)s to %(last)s.") % said
+    draws = gettext("The Slurm account %(account)s draws on %(reference)s from %(first)s to %(last)s.") % said
     if not charged:
         return draws + " " + gettext("No job run had waited.")
     return draws + " " + gettext("%(hours)s GPU-hours of job runs that had waited were charged.") % said
@@ -191,11 +208,23 @@ def charged_to(row: DrawingAccount) -> int:
     return int(charges.aggregate(sum=Sum("seconds"))["sum"] or 0)
 
 
+class StandingFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("draws", _("Draws")), ("withdrawn", _("Withdrawn"))]
+
+    def queryset(self, request: Any, queryset: QuerySet[DrawingAccount]) -> QuerySet[DrawingAccount]:
+        wanted = {"draws": True, "withdrawn": False}.get(self.value() or "")
+        return queryset if wanted is None else queryset.filter(withdrawn_at__isnull=wanted)
+
+
 @admin.register(DrawingAccount)
 class DrawingAccountAdmin(HistoryAdmin[DrawingAccount]):
-    list_display = ("account", "reference", "project_code", "pool", "from_on", "until_on", "made_by", "standing")
+    list_display = ("account", "reference", "project_code", "pool_code", "from_on", "until_on", "person", "standing")
     list_select_related = ("allocation__project", "pool", "made_by", "withdrawn_by")
-    list_filter = (("withdrawn_at", admin.EmptyFieldListFilter), "pool")
+    list_filter = (StandingFilter, "pool")
     search_fields = ("account", "allocation__reference", "allocation__project__code", "reason")
     search_help_text = _("By Slurm account, allocation, project or reason.")
     ordering = ("-made_at", "-id")
@@ -220,6 +249,14 @@ class DrawingAccountAdmin(HistoryAdmin[DrawingAccount]):
     def project_code(self, obj: DrawingAccount) -> str:
         return obj.allocation.project.code
 
+    @admin.display(description=_("GPU pool"), ordering="pool__code")
+    def pool_code(self, obj: DrawingAccount) -> str:
+        return obj.pool.code
+
+    @admin.display(description=_("by"), ordering="made_by__name")
+    def person(self, obj: DrawingAccount) -> str:
+        return obj.made_by.get_full_name()
+
     @admin.display(description=_("state"), ordering="withdrawn_at")
     def standing(self, obj: DrawingAccount) -> str:
         return standing_of(obj)
@@ -242,6 +279,7 @@ class DrawingAccountAdmin(HistoryAdmin[DrawingAccount]):
             request,
             self,
             form=DrawOnForm(request.POST or None, pool=pool, initial=initial),
+            facts=facts_of_waiting(pool, initial.get("account", "")) if pool is not None else (),
             leads_to=reverse("admin:allocations_unmatched") if pool is not None else "",
         )
 
@@ -279,11 +317,9 @@ def withdraw_page(request: HttpRequest, page: KeptAdmin[Any], row: DrawingAccoun
 
     def run(given: dict[str, Any]) -> tuple[str, Allocation]:
         given_back = drawing.withdraw(drawing_account=row, by=by, at=timezone.now(), **given)
-        sentence = gettext("%(account)s was withdrawn from %(reference)s; %(hours)s GPU-hours were given back.") % {
-            "account": row.account,
-            "reference": row.allocation.reference,
-            "hours": exact_hours(given_back),
-        }
+        sentence = gettext(
+            "The Slurm account %(account)s was withdrawn from %(reference)s; %(hours)s GPU-hours were given back."
+        ) % {"account": row.account, "reference": row.allocation.reference, "hours": exact_hours(given_back)}
         return sentence, row.allocation
 
     return act_page(
@@ -316,7 +352,7 @@ def standing_of(row: DrawingAccount) -> str:
     """Whether it counts; the person who withdrew it must be loaded."""
     if row.withdrawn_by is None:
         return gettext("Draws")
-    return gettext("Withdrawn by %(person)s") % {"person": row.withdrawn_by}
+    return gettext("Withdrawn by %(person)s") % {"person": row.withdrawn_by.get_full_name()}
 
 
 class AccountsOfAllocation(HistoryInline[DrawingAccount]):
@@ -324,14 +360,18 @@ class AccountsOfAllocation(HistoryInline[DrawingAccount]):
 
     model = DrawingAccount
     fk_name = "allocation"
-    fields = ("account", "from_on", "until_on", "reason", "made_by", "standing", "withdrawal")
-    readonly_fields = ("standing", "withdrawal")
+    fields = ("account", "from_on", "until_on", "reason", "person", "standing", "withdrawal")
+    readonly_fields = ("person", "standing", "withdrawal")
     related = ("made_by", "withdrawn_by")
     verbose_name_plural = _("Further Slurm accounts")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         may_act = request.user.has_perm(MAY_ACT)
         return tuple(name for name in self.fields if may_act or name != "withdrawal")
+
+    @admin.display(description=_("by"))
+    def person(self, obj: DrawingAccount) -> str:
+        return obj.made_by.get_full_name()
 
     @admin.display(description=_("state"))
     def standing(self, obj: DrawingAccount) -> str:
