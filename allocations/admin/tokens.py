@@ -35,7 +35,7 @@ class MakingForm(forms.Form):
         label=_("Where it is used"),
         max_length=80,
         widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text=_("The machine on which the collector runs, such as “login1, nightly”."),
+        help_text=_("The machine on which the collector runs, such as “login1”."),
     )
 
 
