@@ -144,7 +144,8 @@ def fill(table: str, columns: Sequence[str], values: Iterable[Sequence[Any]]) ->
     names = ", ".join(columns)
     with connection.cursor() as cursor:
         if is_postgres():
-            with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            # Django translates the driver's errors of a statement, but not of a COPY
+            with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 copy.write("".join(map(_copy_line, values)))
         else:
             marks = ", ".join(["%s"] * len(columns))
