@@ -59,5 +59,5 @@ def effects_of(usage_import: UsageImport, *, most: int) -> Effects:
         project=F("allocation__project"),
         code=F("allocation__project__code"),
     ).annotate(**sums)
-    largest = grouped.order_by(Abs(Sum("seconds")).desc(), "allocation")[:most]
+    largest = grouped.order_by(Abs("net").desc(), "allocation")[:most]
     return Effects(shown=[Effect(**row) for row in largest], **of_all)

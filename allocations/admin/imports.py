@@ -138,6 +138,7 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
         context |= {
             "import": usage_import,
             "now": now,
+            "is_new": now - usage_import.received_at < timedelta(minutes=1),
             "is_watched": is_watched,
             "refresh_seconds": REFRESH_SECONDS,
             "may_import": request.user.has_perm(MAY_IMPORT),

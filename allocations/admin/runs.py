@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
+from allocations.admin.mending import instant_of
 from allocations.importing import looking_up, quarantine
 from allocations.ledger_pages import Turning
 from allocations.models import JobRun, RunCharge, RunObservation, RunRefund, UsageImport
@@ -235,7 +236,12 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
             "import_url": page_of(usage_import),
             "found": found,
             "lines": [
-                (line, quarantine.fields_of(header, line.text)[0] if header else [])
+                (
+                    line,
+                    [(field, instant_of(field)) for field in quarantine.fields_of(header, line.text)[0]]
+                    if header
+                    else [],
+                )
                 for line in (found.lines if found else [])
             ],
             "bound": looking_up.MOST_READ // 1_000_000,

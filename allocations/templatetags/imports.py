@@ -15,7 +15,7 @@ UNSEEN: Final = re.compile(
     "\u205f-\u206f\u2400\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd\ue000-\uf8ff\U000e0000-\U000e0fff"
     "\U000f0000-\U0010ffff]"
 )
-SHORT: Final = {"\n": "⏎", "\r": "␍", "\t": "⇥", "\u2400": "␀"}
+SHORT: Final = {"\n": "LF", "\r": "CR", "\t": "TAB", "\u2400": "NUL"}
 
 
 @register.filter
