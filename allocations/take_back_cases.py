@@ -1,17 +1,19 @@
 """Who is judged by a take-back rule, and how: what is known of each allocation, and the finding. Nothing is written.
 
-An allocation is judged on complete books only: the latest import of its cluster reaches past the days that are judged,
-so that a stalled import never costs a team its hours. Days are those of the cluster's time zone.
+An allocation is judged on complete books only: the imports of its cluster reach past the days that are judged, and no
+window is missing since its period began, so that a stalled import or a lost night never costs a team its hours. Days
+are those of the cluster's time zone.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from django.db.models import Q, QuerySet, Sum, TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from allocations.importing.health import coverage_of_clusters
 from allocations.models import (
     Allocation,
     DailyUsage,
@@ -19,7 +21,6 @@ from allocations.models import (
     TakeBackExemption,
     TakeBackRule,
     TakeBackWarning,
-    UsageImport,
 )
 from allocations.planned_use import (
     Period,
@@ -68,7 +69,8 @@ class Case:
     """What is known of an allocation on the day of its cluster.
 
     `rule` is the one to check it by (None: none, or it has warned already), `pending` a warning that is not settled,
-    `books_until` the first day that the books do not cover whole, `per_day` its use less refunds (GPU-seconds).
+    `books_until` the first day, counted from the beginning of its period, that the books do not cover whole (it may lie
+    before), `per_day` its use less refunds (GPU-seconds).
     """
 
     allocation: Allocation
@@ -206,11 +208,13 @@ def cases(allocations: QuerySet[Allocation], *, at: datetime, rule: TakeBackRule
         warnings[warning.allocation_id].append(warning)
     exempt = set(exemptions_in_force().filter(allocation__in=numbers).values_list("allocation", flat=True))
     rule_for = (lambda _row: rule) if rule is not None else rules_in_force()
-    as_of = UsageImport.objects.latest_as_of()
+    coverage = coverage_of_clusters()
     per_day = net_use(numbers)
     found = []
     for row in rows:
-        zone, books = row.pool.cluster.zone, as_of.get(row.pool.cluster_id)
+        zone, covered = row.pool.cluster.zone, coverage.get(row.pool.cluster_id)
+        began = datetime.combine(row.start_on, time.min, tzinfo=zone)
+        books = covered and covered.complete_until(since=began)
         in_force = rule_for(row)
         has_warned = {warning.rule_id for warning in warnings[row.pk]}
         pending = [warning for warning in warnings[row.pk] if warning.outcome == Outcome.WARNED]

@@ -296,8 +296,10 @@ def run(
     )
 
 
-def imported(*runs: Run, cluster: Cluster, as_of: datetime | None = None) -> UsageImport:
-    """What an import of these runs leaves behind; sacct ran at `as_of`, by default now."""
+def imported(
+    *runs: Run, cluster: Cluster, as_of: datetime | None = None, covers_from: datetime | None = None
+) -> UsageImport:
+    """What an import of these runs leaves behind; sacct ran at `as_of`, by default now, with -S `covers_from`."""
     lines = [DELIMITER.join(FIELDS), *(run.line(cluster) for run in runs)]
     return usage.import_usage(
         stream=BytesIO("".join(f"{line}\n" for line in lines).encode()),
@@ -305,6 +307,7 @@ def imported(*runs: Run, cluster: Cluster, as_of: datetime | None = None) -> Usa
         cluster=cluster,
         at=timezone.now(),
         as_of=as_of or timezone.now().replace(microsecond=0),
+        covers_from=covers_from,
     )
 
 

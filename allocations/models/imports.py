@@ -53,7 +53,10 @@ class ImportToken(models.Model):
 
 class UsageImportQuerySet(models.QuerySet["UsageImport"]):
     def latest_as_of(self) -> dict[int, datetime]:
-        """Until when the books of each cluster are complete: the instant of its latest import that is done."""
+        """As of when each cluster's figures are: the instant of its latest import that is done.
+
+        Whether a window is missing before it, `importing.health` tells.
+        """
         done = self.of_exports().filter(cluster=OuterRef("pk"), state=UsageImport.State.DONE, as_of__isnull=False)
         latest = Subquery(done.order_by("-as_of").values("as_of")[:1])
         clusters = Cluster.objects.annotate(imported_as_of=latest).filter(imported_as_of__isnull=False)

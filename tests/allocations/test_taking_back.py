@@ -162,6 +162,38 @@ def test_stalled_import_costs_nobody_their_hours(pool: GpuPool) -> None:
     assert night(DUE, books=pool) == [(allocation.reference, "taken")]
 
 
+def exported(pool: GpuPool, begins: date, ends: date) -> None:
+    """An export that is known to cover the time between two midnights."""
+    make.imported(cluster=pool.cluster, as_of=at(ends, 0), covers_from=at(begins, 0))
+
+
+def test_missing_window_costs_nobody_their_hours_until_it_is_exported_again(pool: GpuPool) -> None:
+    rule_of(pool)
+    allocation = given_hours(pool)
+    lost, found = START + timedelta(days=9), START + timedelta(days=10)
+    exported(pool, START, lost)
+    exported(pool, found, WARNED_ON)
+    assert night(WARNED_ON) == [(allocation.reference, "waiting")]
+    exported(pool, lost, found)
+    assert night(WARNED_ON) == [(allocation.reference, "warned")]
+
+
+def test_window_that_was_missing_before_the_period_matters_to_nobody_in_it(pool: GpuPool) -> None:
+    rule_of(pool)
+    allocation = given_hours(pool)
+    exported(pool, START - timedelta(days=9), START - timedelta(days=8))
+    exported(pool, START, WARNED_ON)
+    assert night(WARNED_ON) == [(allocation.reference, "warned")]
+
+
+def test_window_that_is_missing_after_the_days_that_are_judged_does_not_hold_them_up(pool: GpuPool) -> None:
+    rule_of(pool)
+    allocation = given_hours(pool)
+    exported(pool, START, WARNED_ON)
+    exported(pool, WARNED_ON + timedelta(days=1), WARNED_ON + timedelta(days=2))
+    assert night(WARNED_ON + timedelta(days=2)) == [(allocation.reference, "warned")]
+
+
 # ---------------------------------------------------------------------------------------------- the act
 
 
