@@ -1,5 +1,6 @@
 """`manage.py import_usage` and `verify_ledger`, as the operator calls them."""
 
+import gzip
 import json
 from io import StringIO
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
 from allocations.models import JobRun, LedgerEntry, QuarantinedRecord, RunCharge, UsageImport
 from centre.models import Event
@@ -122,6 +124,72 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
     small_centre()
     message, code = refusal("import_usage", "--cluster", "hgx", export(tmp_path, b""))
     assert (code, "Nothing was written" in message) == (2, True)
+
+
+def test_window_begin_is_kept(tmp_path: Path) -> None:
+    small_centre()
+    file = export(tmp_path, spelled({}))
+    window = ("--from", "2026-03-01T00:00:00", "--as-of", "2026-03-05T12:00:00")
+    said("import_usage", "--cluster", "hgx", *window, file)
+    begins = UsageImport.objects.get().covers_from
+    assert begins is not None
+    assert begins.isoformat() == "2026-02-28T16:00:00+00:00"
+    message, code = refusal("import_usage", "--cluster", "hgx", "--from", "March", file)
+    assert (message, code) == (
+        "--from “March” is not an instant such as 2026-11-22T18:00:00. Nothing was written.",
+        2,
+    )
+
+
+def test_compressed_file_is_read_as_what_it_contains(tmp_path: Path) -> None:
+    small_centre()
+    file = export(tmp_path, gzip.compress(spelled({})))
+    said("import_usage", "--cluster", "hgx", "--as-of", "2026-03-05T12:00:00", file)
+    assert charged_by_account() == {"lab": RAN}
+
+
+def test_queued_file_waits_until_what_waits_is_imported(tmp_path: Path) -> None:
+    small_centre()
+    file = export(tmp_path, spelled({}))
+    queued = ("import_usage", "--cluster", "hgx", "--as-of", "2026-03-05T12:00:00", "--queue", file)
+    told = json.loads(said(*queued, "--json"))
+    waiting = UsageImport.objects.get()
+    assert (told, charged_by_account()) == ({"import": waiting.pk, "state": "received"}, {})
+    assert said("import_received").splitlines() == [
+        f"Import {waiting.pk} of hgx: 1 records read, 1 accepted, 0 quarantined, {RAN} GPU-seconds charged.",
+        "Imported: 1. Wait: 0.",
+    ]
+    assert charged_by_account() == {"lab": RAN}
+    assert said("import_received") == "Imported: 0. Wait: 0.\n"
+
+
+def test_file_that_turns_out_wrong_is_kept_with_the_failed_import(tmp_path: Path) -> None:
+    small_centre()
+    file = export(tmp_path, spelled({}))
+    arguments = ("import_usage", "--cluster", "hgx", "--as-of", "2026-03-04T11:00:00", file)
+    message, code = refusal(*arguments)
+    failed = UsageImport.objects.get()
+    assert (code, failed.state, charged_by_account()) == (2, "failed", {})
+    assert message.endswith(f"Nothing was charged; the file is kept with the failed import {failed.pk}.")
+
+
+def test_what_fails_while_it_waits_is_told(tmp_path: Path) -> None:
+    small_centre()
+    file = export(tmp_path, spelled({}))
+    said("import_usage", "--cluster", "hgx", "--as-of", "2026-03-04T11:00:00", "--queue", file)
+    err = StringIO()
+    with pytest.raises(CommandError, match=r"^Imports that failed: 1\.$") as failed:
+        call_command("import_received", stdout=StringIO(), stderr=err)
+    assert failed.value.returncode == 1
+    assert "failed, nothing was charged: The export instant" in err.getvalue()
+
+
+def test_store_that_cannot_be_written_is_told_as_something_to_try_again(tmp_path: Path, settings: Settings) -> None:
+    small_centre()
+    file = export(tmp_path, spelled({}))
+    settings.USAGE_FILES_DIR = Path(file)  # a file where the folder should be
+    message, code = refusal("import_usage", "--cluster", "hgx", file)
+    assert (code, message.startswith("The file could not be kept:"), UsageImport.objects.count()) == (1, True, 0)
 
 
 @pytest.mark.parametrize(
