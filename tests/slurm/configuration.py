@@ -85,6 +85,8 @@ SchedulerParameters=bf_interval=2,sched_interval=3,batch_sched_delay=0,bf_contin
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 PriorityType=priority/basic
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={places.dbd_port}
@@ -96,6 +98,7 @@ GresTypes=gpu
 {nodes}
 PartitionName=batch Nodes={",".join(GPU_NODES)} Default=YES {partition}
 PartitionName=viz Nodes={",".join(OTHER_NODES)} {partition}
+PartitionName=urgent Nodes={",".join(OTHER_NODES)} PriorityTier=9 {partition}
 PartitionName=cpu Nodes={",".join(CPU_NODES)} {partition}
 """
 

@@ -70,6 +70,9 @@ KINDS = {
     "requeued": Kind("put back twice while it ran", {"REQUEUED": 2, "COMPLETED": 1}),
     "node-fails": Kind("its node fails", {"NODE_FAIL": 1}),
     "node-fails-again": Kind("its node fails, and it runs once more", {"NODE_FAIL": 1, "COMPLETED": 1}),
+    "preempted": Kind("gives way to an urgent job, and runs once more", {"PREEMPTED": 1, "COMPLETED": 1}),
+    "urgent": Kind("takes the GPUs of the one before", {"COMPLETED": 1}),
+    "deadline": Kind("waits until its deadline cannot be met", {"DEADLINE": 1}),
     "resized": Kind("gives back one of its two nodes while it runs", {"RESIZING": 1, "COMPLETED": 1}),
     "across": Kind("runs through both exports in between", {"COMPLETED": 1}),
     "first-across": Kind("runs at the first export", {"COMPLETED": 1}),
@@ -146,6 +149,9 @@ class Story:
         """Jobs that take a while, and those that wait for them; returns one that is to run at the second export."""
         for account in ("aria", "boat"):
             self.submit("timeout", "--gres=gpu:1", "--time=1", "--nodelist=hgx03", account=account, script="sleep 600")
+        self.submit(
+            *("deadline", "--gres=gpu:8", "--nodelist=hgx03", "--time=1", "--deadline=now+65seconds"), account="dune"
+        )
         full = ("--nodes=1", "--exclusive", "--gres=gpu:8", "--nodelist=hgx02")
         self.submit("first-across", *full, account="cove", script=self.until("first"))
         waiting = self.submit("second-across", *full, account="cove", script=self.until("second"))
@@ -239,6 +245,7 @@ class Story:
             time.sleep(1)
             self.lab.run("scancel", job, user=user)
         self.fail_a_node()
+        self.preempt()
         self.lab.wait_for(live["requeued"], "RUNNING")
 
     def fail_a_node(self) -> None:
@@ -255,25 +262,23 @@ class Story:
         self.lab.succeeds("scontrol", "update", "nodename=viz01", "state=resume")
         wait_until(lambda: not self.lab.nodes_in("down"), "the node to come back")
 
+    def preempt(self) -> None:
+        """An urgent job puts one back that has all GPUs of the node."""
+        all_of_it = ("--gres=gpu:4", "--nodes=1")
+        job = self.submit("preempted", "--partition=viz", "--requeue", *all_of_it, account="dune", script="sleep 5")
+        self.lab.wait_for(job, "RUNNING")
+        time.sleep(1)
+        urgent = self.submit("urgent", "--partition=urgent", *all_of_it, account="boat")
+        self.lab.wait_for(urgent, "RUNNING", "COMPLETING", "COMPLETED")
+
     def recycle(self) -> None:
         self.lab.forget_the_queue()
         numbers = [self.submit("recycled", "--gres=gpu:1", account="aria", script="sleep 2") for _ in range(3)]
         if numbers[0] != "1":
             raise Refused(f"After a cold start the first job has number {numbers[0]}.")
         # slurmctld tells of jobs that have just begun and ended only after some seconds
-        known = [
-            "--allusers",
-            "--allocations",
-            "--duplicates",
-            "--noheader",
-            "--parsable2",
-            "--format=State",
-            "--name=recycled",
-        ]
-        wait_until(
-            lambda: self.lab.run("sacct", *known, "--starttime=now-1hour").split() == ["COMPLETED"] * len(numbers),
-            "slurmdbd to hear of the last jobs",
-        )
+        ended = self.lab.states_in_accounting
+        wait_until(lambda: ended("recycled") == ["COMPLETED"] * len(numbers), "slurmdbd to hear of the last jobs")
 
 
 def rolled_up(lab: Lab, path: Path) -> None:

@@ -123,6 +123,11 @@ class Lab:
         """The numbers of all jobs that have not ended."""
         return self.run("squeue", "--noheader", "--format=%A").split()
 
+    def states_in_accounting(self, job_name: str) -> list[str]:
+        """What slurmdbd has heard of the jobs with this name in the last hour."""
+        which = ("--allusers", "--allocations", "--duplicates", f"--name={job_name}", "--starttime=now-1hour")
+        return self.run("sacct", *which, "--noheader", "--parsable2", "--format=State").split()
+
     def wait_until_told(self) -> None:
         """Wait until slurmctld has told slurmdbd everything."""
         wait_until(lambda: "DBD Agent queue size: 0" in self.run("sdiag"), "slurmctld to reach slurmdbd")
@@ -141,11 +146,12 @@ class Lab:
         for node in NODES:
             slurmd = [self.programs.path("slurmd"), "-D", "-N", node, "-d", self.programs.path("slurmstepd")]
             self.daemons.start(node, slurmd, env=self.env, cwd=self.places.state / node)
-        wait_until(lambda: self.nodes_in("idle") == len(NODES), f"all of {', '.join(NODES)} to be up")
+        wait_until(lambda: self.nodes_in("idle") == set(NODES), f"all of {', '.join(NODES)} to be up")
 
-    def nodes_in(self, state: str) -> int:
-        listed = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()
-        return sum(line.split()[1] == state for line in listed)
+    def nodes_in(self, state: str) -> set[str]:
+        """The nodes whose state is this one."""
+        listed = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()  # once for each partition
+        return {line.split()[0] for line in listed if line.split()[1] == state}
 
     def start_munge(self) -> None:
         key, run = self.places.etc / "munge.key", self.places.folder / "run"
@@ -206,7 +212,7 @@ class Lab:
         shutil.rmtree(self.places.state / "controller")
         (self.places.state / "controller").mkdir(mode=0o755)
         self.start_controller()
-        wait_until(lambda: self.nodes_in("idle") == len(NODES), "all nodes to be back")
+        wait_until(lambda: self.nodes_in("idle") == set(NODES), "all nodes to be back")
 
     def succeeds(self, *command: str) -> bool:
         try:

@@ -5,9 +5,9 @@ Those of the machine are used where they are all there. Otherwise Debian's or Ub
 folder is readable for the users that run jobs, which the checkout need not be.
 """
 
-import os
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ NEEDED = (
 )
 DOWNLOADS = debian_packages.UNPACKED / "slurm"
 MACHINE = Path("/")
+INSTALL = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "Debug::NoLocking=1")
 
 
 class CannotRun(Exception):
@@ -88,14 +89,22 @@ def found_or_unpacked(folder: Path) -> Programs:
     return unpacked
 
 
-def downloaded(packages: Iterable[str]) -> list[Path]:
+def downloaded(packages: Sequence[str]) -> list[Path]:
     """The packages and what they need beyond what is installed here; empty when they cannot be had."""
     (DOWNLOADS / "partial").mkdir(parents=True, exist_ok=True)
-    into = ["-o", f"Dir::Cache::archives={DOWNLOADS}", "-o", "Debug::NoLocking=1"]
-    fetch = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "--download-only", *into, *packages]
-    print(f"  downloading {' '.join(packages)} into {DOWNLOADS} ...", flush=True)
-    if not debian_packages.ran(fetch):
-        as_root = os.geteuid() == 0
-        if not as_root or not debian_packages.ran(["apt-get", "update", "-q"]) or not debian_packages.ran(fetch):
-            return []
-    return sorted(DOWNLOADS.glob("*.deb"))
+    fetch = [*INSTALL, "--download-only", "-o", f"Dir::Cache::archives={DOWNLOADS}", *packages]
+    print(f"  fetching {' '.join(packages)} into {DOWNLOADS} ...", flush=True)
+    if not debian_packages.ran(fetch) and not (
+        debian_packages.ran(["apt-get", "update", "-q"]) and debian_packages.ran(fetch)
+    ):
+        return []
+    return [DOWNLOADS / name for name in file_names(packages)]
+
+
+def file_names(packages: Sequence[str]) -> list[str]:
+    """The files that an installation would need; an older one that an earlier run has left is none of them."""
+    with tempfile.TemporaryDirectory() as nothing_cached:
+        plan = [*INSTALL, "--print-uris", "-q", "-o", f"Dir::Cache::archives={nothing_cached}", *packages]
+        shown = subprocess.run(plan, capture_output=True, text=True, check=True)
+    # 'address' file size checksum
+    return [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("'")]

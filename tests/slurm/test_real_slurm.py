@@ -5,11 +5,12 @@ The history is in `jobs.py`; `python -m tests.slurm` has played it before these 
 
 import json
 import os
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from io import BytesIO, StringIO
 from itertools import permutations
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from tests.slurm.played import Played, Record, read_records
 pytestmark = pytest.mark.slurm
 
 ROOT = Path(__file__).resolve().parents[2]
+ALL_FIELDS = "JobIDRaw,JobID,DBIndex,Cluster,Account,User,Partition,QOS,State,Submit,Start,End,AllocTRES,JobName"
 NOTHING_WRONG = {"ignored": 0, "quarantined": 0, "unmatched": 0}
 
 
@@ -192,6 +194,48 @@ def test_a_job_number_that_comes_again_is_another_run(played: Played, cluster: C
     imported(played.exports[-1], cluster)
     runs = JobRun.objects.filter(job_id_raw="1").order_by("submit_at")
     assert [(run.job_name, run.account) for run in runs] == [("timeout", "aria"), ("recycled", "aria")]
+
+
+def printed(played: Played, *options: str, time_format: str = "%s", zone: str = "UTC") -> bytes:
+    """What sacct prints now, asked by hand."""
+    asked = ["sacct", "-a", "-P", "--duplicates", f"--delimiter={make.DELIMITER}", "-S", "now-1day", *options]
+    env = {**played.env, "TZ": zone, "SLURM_TIME_FORMAT": time_format}
+    return subprocess.run(asked, env=env, capture_output=True, check=True).stdout
+
+
+def imported_text(text: bytes, played: Played, cluster: Cluster) -> UsageImport:
+    as_of = datetime.fromtimestamp(played.exports[-1].as_of, UTC)
+    return import_usage(stream=BytesIO(text), file_name="by hand", cluster=cluster, at=timezone.now(), as_of=as_of)
+
+
+def test_steps_in_a_file_are_ignored(played: Played, cluster: Cluster) -> None:
+    """Without -X; the steps `.batch`, `.0`, ... are part of their job and come with its DBIndex."""
+    imported(played.exports[-1], cluster)
+    before = sums()
+    steps = len(printed(played, "--noheader", "--format=JobID").split()) - len(read_records(played.exports[-1]))
+    done = imported_text(printed(played, f"--format={ALL_FIELDS}"), played, cluster)
+    assert steps > 0
+    assert counts(done, "accepted", "ignored", "quarantined") == {"accepted": 0, "ignored": steps, "quarantined": 0}
+    assert sums() == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        (ALL_FIELDS, {"time_format": "standard", "zone": "Asia/Hong_Kong"}),
+        ("AllocTRES,End,Start,Submit,State,Partition,Account,JobIDRaw", {}),
+    ],
+    ids=["times in the cluster's zone", "the fewest fields in another order"],
+)
+def test_other_ways_to_export_charge_the_same(
+    played: Played, cluster: Cluster, fields: str, options: dict[str, str]
+) -> None:
+    with own_copy():
+        imported(played.exports[-1], cluster)
+        expected = charged_by_account()
+    done = imported_text(printed(played, "-X", f"--format={fields}", **options), played, cluster)
+    assert counts(done, *NOTHING_WRONG) == NOTHING_WRONG
+    assert charged_by_account() == expected
 
 
 @pytest.fixture
