@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests import debian_packages
 
@@ -106,6 +107,10 @@ class Server:
         return f"postgres://app@/postgres?host={self.folder}"
 
     @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
     def env(self) -> dict[str, str]:
         return {
             "PATH": "/usr/bin:/bin",
@@ -115,48 +120,52 @@ class Server:
             "LD_LIBRARY_PATH": library_path(),
         }
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """Who runs the server's programs, as `subprocess` wants it."""
+        if self.owner is None:
+            return {}
+        return {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []}
+
     def start(self) -> None:
         """Make the cluster and wait until it answers; RuntimeError with the server's own words when it does not."""
-        uid = gid = None
         if self.owner is not None:
-            uid, gid = self.owner.pw_uid, self.owner.pw_gid
-            os.chown(self.folder, uid, gid)
-        groups: list[str | int] | None = None if uid is None else []
-        data = self.folder / "data"
-        initdb = [str(self.bin_dir / "initdb"), "-D", str(data), "-U", "app", "-A", "trust", "-E", "UTF8"]
+            os.chown(self.folder, self.owner.pw_uid, self.owner.pw_gid)
+        initdb = [str(self.bin_dir / "initdb"), "-D", str(self.data), "-U", "app", "-A", "trust", "-E", "UTF8"]
         initdb += ["--locale=C.UTF-8", "--no-sync"]
         made = subprocess.run(
-            initdb,
-            cwd="/",
-            env=self.env,
-            user=uid,
-            group=gid,
-            extra_groups=groups,
-            capture_output=True,
-            text=True,
-            check=False,
+            initdb, cwd="/", env=self.env, **self.account, capture_output=True, text=True, check=False
         )
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr.strip()}")
+        self.launch()
+
+    def launch(self) -> None:
+        """Run the server on the cluster that there is, also on one that was stopped; wait until it answers."""
         options = [word for name, value in self.tuning.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.bin_dir / "postgres"), "-D", str(data), "-k", str(self.folder), *options],
+                [str(self.bin_dir / "postgres"), "-D", str(self.data), "-k", str(self.folder), *options],
                 cwd="/",
                 env=self.env,
-                user=uid,
-                group=gid,
-                extra_groups=groups,
+                **self.account,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches the runner, which stops the server in its own time
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads run yet
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self.is_ready(data / "postmaster.pid"):
+        while not self.is_ready(self.data / "postmaster.pid"):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text().strip()}")
             time.sleep(0.02)
+
+    def stop_at_once(self) -> None:
+        """What `pg_ctl stop -m immediate` does: no shutdown, the next start recovers from the log."""
+        assert self.process is not None
+        command = [str(self.bin_dir / "pg_ctl"), "-D", str(self.data), "stop", "-m", "immediate"]
+        subprocess.run(command, cwd="/", env=self.env, **self.account, capture_output=True, check=True)
+        self.process.wait(20)
 
     @staticmethod
     def is_ready(pid_file: Path) -> bool:

@@ -110,6 +110,12 @@ def looks_at(lives: Sequence[Life], *, chance: random.Random, most: int, iso: bo
     return looks
 
 
+def whole_look(lives: Sequence[Life], *, at: int, chance: random.Random) -> Look:
+    """An export at an instant whose window leaves nothing out."""
+    rows = [row for life in lives for row in life.sacct(since=0, at=at)]
+    return _look(at, rows, chance, iso=False)
+
+
 def _look(as_of: int, rows: list[Row], chance: random.Random, *, iso: bool) -> Look:
     left_out = {field for field in OPTIONAL if chance.random() < 0.06}
     fields = [*NEEDED, *(field for field in OPTIONAL if field not in left_out)]
