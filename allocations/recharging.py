@@ -112,7 +112,8 @@ def recharge(*, cluster: Cluster, source_reference: str, at: datetime) -> int:
         staging.temporary_table("usage_delta", SHOULD_COLUMNS),
     ):
         for runs in staging.rows_in_chunks(runs_to_charge(), bounds):
-            staging.fill("should_charge", SHOULD, list(should_be_charged(runs, matches, cluster.zone)))
+            for shares in staging.in_chunks(should_be_charged(runs, matches, cluster.zone)):
+                staging.fill("should_charge", SHOULD, shares)
         staging.analyze("should_charge")
         staging.execute(
             """

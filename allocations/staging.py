@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import islice
 from typing import Any, Final
 
 from django.db import connection
 
 CLUSTER_LOCKS: Final = 0x61757367  # a family of advisory locks of our own: one per cluster
 CHUNK: Final = 20_000
+READ_AT_ONCE: Final = 5_000  # rows that may hold 4,000 characters each
 WORK_MEMORY: Final = "64MB"
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -82,7 +84,7 @@ def rows_in_chunks(sql: str, parameters: Sequence[Any] = ()) -> Iterator[list[tu
     """The rows of a query that may be longer than memory; inside a transaction."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(sql, [_stored(value) for value in parameters])
-        while chunk := cursor.fetchmany(CHUNK):
+        while chunk := cursor.fetchmany(READ_AT_ONCE):
             yield chunk
 
 
@@ -162,11 +164,6 @@ def _copy_line(row: Sequence[Any]) -> str:
 
 def in_chunks(values: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
     """The values in lists of at most `size`."""
-    chunk: list[Any] = []
-    for value in values:
-        chunk.append(value)
-        if len(chunk) >= size:
-            yield chunk
-            chunk = []
-    if chunk:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
         yield chunk
