@@ -1,7 +1,7 @@
 """`make bench`: measure, print, and write docs/benchmarks.md.
 
 python -m tests.benchmarks              every section
-python -m tests.benchmarks ledger       only the sections that are named
+python -m tests.benchmarks ledger       only the sections that are named (ledger, import)
 
 Exit 1 when a limit is not kept, 2 when no PostgreSQL was found.
 """
@@ -18,9 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.postgres_server import postgres
-
-ON_SQLITE = "ledger-on-sqlite"
-"""Not for people: the part of a section that needs a process of its own, for it is on another database."""
 
 
 def environment(scratch: Path, database_url: str) -> dict[str, str]:
@@ -68,9 +65,7 @@ def ledger() -> bool:
 
         rounds = 11
         measured = section.measure(rounds=rounds, threads=16, postings=60, allocations=1_000)
-        on_sqlite = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks", ON_SQLITE], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.strip()
+        on_sqlite = said_by("ledger-on-sqlite")
         text = f"""## Ledger
 
 A posting is `allocations.ledger.top_up`: the ledger entry, the allocation's total and the event of the audit trail, in
@@ -93,29 +88,84 @@ One writer alone on {on_sqlite} postings per second.
         return measured.keeps_the_limit
 
 
-def ledger_on_sqlite() -> bool:
-    """Print the figure of one writer on SQLite."""
+def imports() -> bool:
+    """Processor time of imports of three sizes; whether the limits are kept."""
+    results = []
+    for runs, stored in ((100_000, 0), (1_000_000, 0), (1_000_000, 10_000_000)):
+        with own_database() as database, tempfile.TemporaryDirectory(prefix="portal-benchmarks.") as scratch:
+            from tests.benchmarks import imports as section
+            from tests.benchmarks.page import circumstances, write_section
+
+            results.append(section.measure(runs=runs, stored=stored, scratch=Path(scratch)))
+        print(section.table(results[-1:]), flush=True)
+    on_sqlite = said_by("import-on-sqlite")
+    text = f"""## Import
+
+An export of made-up runs is received (kept, compressed) and imported as the worker does: read from the kept file,
+checked, merged, charged and written to the audit trail. The *baseline* takes the rows which that made and writes them
+with psycopg (`write_row` of a `COPY`) into identical copies of every table that the import fills, with all columns,
+indexes, constraints and foreign keys, in one transaction. Counted is processor time, in the importing process and in
+its database session, without parallel workers.
+
+{section.table(results)}
+
+{section.memory(results)} On
+{on_sqlite}
+
+{circumstances("make bench", f"{database}, Python {sys.version.split()[0]}")}
+"""
+    write_section("import", text)
+    print(text)
+    return all(result.keeps_the_limits for result in results)
+
+
+@contextmanager
+def on_sqlite() -> Iterator[tuple[str, Path]]:
+    """A migrated SQLite database in a folder of its own: its kind and version, and the folder."""
     scratch = Path(tempfile.mkdtemp(prefix="portal-benchmarks."))
     os.environ.update(environment(scratch, f"sqlite:///{scratch / 'portal.sqlite3'}"))
     try:
         with own_database() as database:
-            from tests.benchmarks.ledger import alone
-
-            print(f"{database}: {alone(2_000):,.0f}")
+            yield database, scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return True
 
 
-SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger}
+def ledger_on_sqlite() -> None:
+    """Print the figure of one writer on SQLite."""
+    with on_sqlite() as (database, _scratch):
+        from tests.benchmarks.ledger import alone
+
+        print(f"{database}: {alone(2_000):,.0f}")
+
+
+def imports_on_sqlite() -> None:
+    """Print what an import of a million runs costs on SQLite."""
+    with on_sqlite() as (database, scratch):
+        from tests.benchmarks.imports import alone, sentence
+
+        runs = 1_000_000
+        print(f"{database}, {sentence(alone(runs=runs, scratch=scratch), runs)}")
+
+
+def said_by(part: str) -> str:
+    """What a part prints that runs in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks", part]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger, "import": imports}
+ON_SQLITE: dict[str, Callable[[], None]] = {"ledger-on-sqlite": ledger_on_sqlite, "import-on-sqlite": imports_on_sqlite}
+"""Not for people: the parts of sections that need a process of their own, for they are on another database."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure how fast the portal is.")
     parser.add_argument("sections", nargs="*", help=f"some of: {' '.join(SECTIONS)}")
     asked = parser.parse_args().sections or list(SECTIONS)
-    if asked == [ON_SQLITE]:
-        return 0 if ledger_on_sqlite() else 1
+    if asked[0] in ON_SQLITE:
+        ON_SQLITE[asked[0]]()
+        return 0
     if unknown := set(asked) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped and folders are removed
