@@ -29,13 +29,12 @@ class Collector:
     env: Mapping[str, str]
     state_folder: Path
 
-    def hand_over(self, command: str, **more: str) -> str:
-        """Run it, with the command that it pipes the export into; returns what it says. Raises NotCollected."""
-        ours = {"COLLECT_SETTINGS": "/dev/null", "COLLECT_STATE_DIR": str(self.state_folder)}
-        ours |= {"COLLECT_COMMAND": command, "COLLECT_ATTEMPTS": "1", **more}
+    def hand_over(self, settings: Mapping[str, str]) -> str:
+        """Run it, with settings that say where to hand over; returns what it says. Raises NotCollected."""
+        ours = {"COLLECT_SETTINGS": "/dev/null", "COLLECT_STATE_DIR": str(self.state_folder), "COLLECT_ATTEMPTS": "1"}
         done = subprocess.run(
             [str(COLLECTOR)],
-            env={**self.env, **ours},
+            env={**self.env, **ours, **settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,6 +46,6 @@ class Collector:
 
     def export(self, path: Path) -> Export:
         """Keep what it would hand over."""
-        self.hand_over(KEEP, KEPT=str(path))
+        self.hand_over({"COLLECT_COMMAND": KEEP, "KEPT": str(path)})
         as_of, covers_from = Path(f"{path}.window").read_text().split()
         return Export(path=path, as_of=int(as_of), covers_from=int(covers_from))

@@ -18,7 +18,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
+from allocations.importing import working
+from allocations.importing.tokens import make_token
 from allocations.models import JobRun, UsageImport
 from allocations.usage import import_usage
 from centre.models import Cluster
@@ -210,13 +214,13 @@ def imported_text(text: bytes, played: Played, cluster: Cluster) -> UsageImport:
 
 def test_steps_in_a_file_are_ignored(played: Played, cluster: Cluster) -> None:
     """Without -X; the steps `.batch`, `.0`, ... are part of their job and come with its DBIndex."""
-    imported(played.exports[-1], cluster)
-    before = sums()
-    steps = len(printed(played, "--noheader", "--format=JobID").split()) - len(read_records(played.exports[-1]))
+    final = played.exports[-1]
+    records = read_records(final)
     done = imported_text(printed(played, f"--format={ALL_FIELDS}"), played, cluster)
+    steps = len(printed(played, "--noheader", "--format=JobID").split()) - len(records)
     assert steps > 0
-    assert counts(done, "accepted", "ignored", "quarantined") == {"accepted": 0, "ignored": steps, "quarantined": 0}
-    assert sums() == before
+    assert counts(done, "accepted", *NOTHING_WRONG) == {**NOTHING_WRONG, "accepted": len(records), "ignored": steps}
+    assert charged_by_account() == by_account(records, final.as_of)
 
 
 @pytest.mark.parametrize(
@@ -230,12 +234,10 @@ def test_steps_in_a_file_are_ignored(played: Played, cluster: Cluster) -> None:
 def test_other_ways_to_export_charge_the_same(
     played: Played, cluster: Cluster, fields: str, options: dict[str, str]
 ) -> None:
-    with own_copy():
-        imported(played.exports[-1], cluster)
-        expected = charged_by_account()
+    final = played.exports[-1]
     done = imported_text(printed(played, "-X", f"--format={fields}", **options), played, cluster)
     assert counts(done, *NOTHING_WRONG) == NOTHING_WRONG
-    assert charged_by_account() == expected
+    assert charged_by_account() == by_account(read_records(final), final.as_of)
 
 
 @pytest.fixture
@@ -251,13 +253,40 @@ def test_the_collector_pipes_its_export_into_the_command(
     """The script of `deploy/collector/`, the real sacct and `manage.py import_usage`, as a crontab would join them."""
     imported(played.exports[-1], cluster)
     before = sums()
-    command = f'{sys.executable} {ROOT}/manage.py import_usage --cluster {CLUSTER} --as-of "$COLLECT_AS_OF" --json -'
+    command = f"{sys.executable} {ROOT}/manage.py import_usage --cluster {CLUSTER} "
+    command += '--as-of "$COLLECT_AS_OF" --from "$COLLECT_FROM" --queue -'
     collector = Collector(env={**played.env, **portal_env}, state_folder=tmp_path / "collector")
     for _night in range(2):
-        said = collector.hand_over(command)
+        said = collector.hand_over({"COLLECT_COMMAND": command})
         assert "Handed over the usage" in said
+    assert handed_over(known=1) == [len(read_records(played.exports[-1]))] * 2
     assert sums() == before
-    piped = UsageImport.objects.filter(file_name="standard input").order_by("id")
-    assert [counts(done, "read", "accepted", *NOTHING_WRONG) for done in piped] == [
-        {"read": len(read_records(played.exports[-1])), "accepted": 0, **NOTHING_WRONG}
-    ] * 2
+
+
+def test_the_collector_posts_its_export_to_the_portal(
+    played: Played, cluster: Cluster, tmp_path: Path, settings: Settings
+) -> None:
+    """The same hand-over by HTTP, with a token, to a portal that is served."""
+    settings.USAGE_FILES_DIR = tmp_path / "usage"
+    _token, secret = make_token(cluster=cluster, label="login1", by=make.person(), at=timezone.now())
+    token_file = tmp_path / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(secret)
+    portal = LiveServer("127.0.0.1")
+    try:
+        collector = Collector(env=played.env, state_folder=tmp_path / "collector")
+        said = collector.hand_over({"COLLECT_URL": portal.url, "COLLECT_TOKEN_FILE": str(token_file)})
+    finally:
+        portal.stop()
+    assert "Handed over the usage" in said
+    records = read_records(played.exports[-1])
+    assert handed_over(known=0) == [len(records)]
+    assert charged_by_account() == by_account(records, played.exports[-1].as_of)
+
+
+def handed_over(*, known: int) -> list[int]:
+    """Let the worker import what waits: how many records each import has read that came after so many others."""
+    working.work_through(clock=timezone.now, worker="test")
+    done = list(UsageImport.objects.order_by("pk"))[known:]
+    assert [(each.state, *counts(each, *NOTHING_WRONG).values()) for each in done] == [("done", 0, 0, 0)] * len(done)
+    return [each.read for each in done]
