@@ -32,6 +32,7 @@ from django.utils import timezone
 from allocations.models import (
     Allocation,
     ChangeRequest,
+    DrawingAccount,
     ImportToken,
     JobRun,
     Notice,
@@ -134,7 +135,7 @@ def world() -> dict[str, str]:
 
 
 def rules_of_unused_time(allocation: Allocation, *, by: User) -> None:
-    """A rule of each kind that waits for its approval, a warning and an exemption."""
+    """A rule of each kind that waits for its approval, a warning, an exemption and a further Slurm account."""
     now, today = timezone.now(), make.today()
     asked: dict[str, Any] = {"pool": allocation.pool, "from_on": today, "reason": "-", "asked_by": by, "asked_at": now}
     PeriodEndRule.objects.create(carry_over="none", **asked)
@@ -148,6 +149,10 @@ def rules_of_unused_time(allocation: Allocation, *, by: User) -> None:
         due_on=today,
     )
     TakeBackExemption.objects.create(allocation=allocation, reason="-", by=by, from_at=now)
+    days = {"from_on": allocation.start_on, "until_on": allocation.end_on}
+    DrawingAccount.objects.create(
+        allocation=allocation, pool=allocation.pool, account="guest", reason="-", made_by=by, made_at=now, **days
+    )
 
 
 def patterns(resolver: URLResolver, before: str = "", space: str = "") -> Iterator[tuple[str, str]]:

@@ -1,0 +1,63 @@
+"""Whenever an account is let draw, or withdrawn, beside imports in any order: the books of what is known in the end."""
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase, find, given, settings
+
+from allocations.models import Allocation, DrawingAccount
+from centre.models import User
+from tests.allocations.drawing_history import Cover, History, books_of, day, histories
+
+pytestmark = pytest.mark.django_db
+
+EVERY_CHECK = list(HealthCheck)
+
+
+def differ(history: History, **broken: Callable[..., object]) -> bool:
+    in_its_order = books_of(history, in_its_order=True, **broken)
+    return in_its_order != books_of(history, in_its_order=False)
+
+
+@settings(max_examples=10, suppress_health_check=EVERY_CHECK)
+@given(history=histories())
+def test_any_order_gives_the_books_of_what_is_known_in_the_end(history: History) -> None:
+    assert books_of(history, in_its_order=True) == books_of(history, in_its_order=False)
+
+
+@pytest.mark.hard
+@settings(max_examples=500, suppress_health_check=EVERY_CHECK)
+@given(history=histories())
+def test_five_hundred_orders_give_the_books_of_what_is_known_in_the_end(history: History) -> None:
+    assert books_of(history, in_its_order=True) == books_of(history, in_its_order=False)
+
+
+def forgetful_let_draw(allocation: Allocation, cover: Cover, by: User) -> DrawingAccount:
+    """The control: what has waited is not charged."""
+    return DrawingAccount.objects.create(
+        allocation=allocation,
+        pool=allocation.pool,
+        account=cover.account,
+        from_on=day(cover.first),
+        until_on=day(cover.last),
+        reason="-",
+        made_by=by,
+        made_at=timezone.now(),
+    )
+
+
+def forgetful_withdraw(row: DrawingAccount, by: User) -> object:
+    """The control: what was charged stays charged."""
+    return DrawingAccount.objects.filter(pk=row.pk).update(withdrawn_by=by, withdrawn_at=timezone.now())
+
+
+@pytest.mark.parametrize(
+    "broken", [{"let_draw": forgetful_let_draw}, {"withdraw": forgetful_withdraw}], ids=["let_draw", "withdraw"]
+)
+def test_an_act_that_forgets_what_was_imported_is_caught(broken: dict[str, Callable[..., object]]) -> None:
+    def is_caught(history: History) -> bool:
+        return differ(history, **broken)
+
+    first_found = settings(max_examples=500, phases=[Phase.generate], database=None, suppress_health_check=EVERY_CHECK)
+    assert find(histories(), is_caught, settings=first_found).runs
