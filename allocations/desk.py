@@ -1,19 +1,20 @@
 """What GPU time puts on the desk: requests and rules that wait for a second officer, and imports that went wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
 
-from django.db.models import Count, Exists, Min, OuterRef
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from allocations.importing.runaways import runaways
+from allocations.importing.standing import ClusterStanding, Queue, standings
 from allocations.models import ChangeRequest, PeriodEndRule, QuarantinedRecord, TakeBackRule, UsageImport
 from allocations.models.rules import PoolRule
 from allocations.requests import MOVES_HOURS
+from allocations.unmatched import sums_waiting
 from centre.desk import group_of, noted
 from centre.exports import Text
 from centre.models import User
@@ -22,6 +23,7 @@ from centre.templatetags.portal import gpu_hours, grouped
 
 MAY_ANSWER = "allocations.change_allocation"
 MAY_IMPORT = "allocations.import_usage"
+HEALTH = "admin:allocations_import_health"
 MOST_COUNTED = 1_000  # records that could not be read; beyond it the number says nothing more
 
 Kind = ChangeRequest.Kind
@@ -121,30 +123,62 @@ def rule_in_words(row: PoolRule) -> str:
 
 
 def imports_gone_wrong(user: User, at: datetime) -> Iterator[DeskGroup]:
-    """Imports that failed and were not followed by a good one of the cluster, and unreadable records. Two queries."""
+    """What an officer has to know of the usage imports; the page of import health tells more. Nine queries."""
     if not user.has_perm(MAY_IMPORT):
         return
-    lines = [line for line in (line_of_failures(), line_of_quarantine()) if line is not None]
+    clusters, queue = standings(at=at)
+    lines = [
+        *(line_of_cluster(standing) for standing in clusters),
+        line_of_queue(queue),
+        line_of_failures(clusters),
+        line_of_quarantine(),
+        line_of_unmatched(),
+        line_of_gaps(clusters),
+        line_of_runaways(clusters),
+    ]
+    shown = tuple(line for line in lines if line is not None)
     yield DeskGroup(
         part=DeskPart.WAITING,
         title=gettext("Usage imports"),
-        lines=tuple(lines),
-        count=len(lines),
+        lines=shown,
+        count=len(shown),
         url=reverse("admin:allocations_usageimport_changelist"),
     )
 
 
-def line_of_failures() -> DeskLine | None:
-    later = UsageImport.objects.filter(cluster=OuterRef("cluster"), state=UsageImport.State.DONE, pk__gt=OuterRef("pk"))
-    failed = UsageImport.objects.filter(~Exists(later), state=UsageImport.State.FAILED)
-    found: dict[str, Any] = failed.aggregate(number=Count("pk"), since=Min("received_at"))
-    if not found["number"]:
+def line_of_cluster(standing: ClusterStanding) -> DeskLine | None:
+    """A cluster whose usage is late. One that never had any is being set up; the page of import health names it."""
+    if not standing.is_late:
         return None
     return DeskLine(
-        title=ngettext("%(number)d import failed", "%(number)d imports failed", found["number"]) % found,
+        title=gettext("Usage of %(cluster)s is late") % {"cluster": standing.cluster.code},
+        note=gettext("What its projects used since then is not in the books yet."),
+        url=reverse(HEALTH),
+        since=standing.as_of,
+    )
+
+
+def line_of_queue(queue: Queue) -> DeskLine | None:
+    if queue.unattended_since is None:
+        return None
+    return DeskLine(
+        title=gettext("Nobody is at work on the imports"),
+        note=gettext("Files wait; the worker has to be started on the portal’s server."),
+        url=reverse(HEALTH),
+        since=queue.unattended_since,
+    )
+
+
+def line_of_failures(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
+    failed = [standing for standing in clusters if standing.failed]
+    number = sum(standing.failed for standing in failed)
+    if not number:
+        return None
+    return DeskLine(
+        title=ngettext("%(number)d import failed", "%(number)d imports failed", number) % {"number": number},
         note=gettext("Nothing newer was imported from the cluster since."),
         url=f"{reverse('admin:allocations_usageimport_changelist')}?state__exact={UsageImport.State.FAILED}",
-        since=found["since"],
+        since=min(standing.failures[-1].received_at for standing in failed),
     )
 
 
@@ -161,4 +195,46 @@ def line_of_quarantine() -> DeskLine | None:
         note=gettext("What they used is not charged until they are mended or set aside."),
         url=f"{reverse('admin:allocations_quarantinedrecord_changelist')}"
         f"?state__exact={QuarantinedRecord.State.WAITING}",
+    )
+
+
+def line_of_unmatched() -> DeskLine | None:
+    runs, seconds = sums_waiting()
+    if not runs:
+        return None
+    title = ngettext(
+        "%(hours)s GPU-hours of %(number)s run have no allocation",
+        "%(hours)s GPU-hours of %(number)s runs have no allocation",
+        runs,
+    )
+    return DeskLine(
+        title=title % {"hours": gpu_hours(seconds), "number": grouped(runs, 0)},
+        note=gettext("They are charged to nobody until an allocation covers them."),
+        url=reverse("admin:allocations_unmatched"),
+    )
+
+
+def line_of_gaps(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
+    gaps = [gap for each in clusters if each.coverage is not None for gap in each.coverage.gaps]
+    if not gaps:
+        return None
+    title = ngettext("%(number)s window is missing", "%(number)s windows are missing", len(gaps))
+    return DeskLine(
+        title=title % {"number": grouped(len(gaps), 0)},
+        note=gettext("No export covers that time; export it again."),
+        url=f"{reverse(HEALTH)}#missing-windows",
+        since=min(gap.begins for gap in gaps),
+    )
+
+
+def line_of_runaways(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
+    coverage = {each.cluster.pk: each.coverage for each in clusters if each.coverage is not None}
+    number = runaways(coverage).order_by()[:MOST_COUNTED].count() if coverage else 0
+    if not number:
+        return None
+    title = ngettext("%(number)s run seems to have no end", "%(number)s runs seem to have no end", number)
+    return DeskLine(
+        title=title % {"number": grouped(number, 0)},
+        note=gettext("Far beyond their limit, or not listed by Slurm any more."),
+        url=f"{reverse(HEALTH)}#runs-without-end",
     )

@@ -214,7 +214,7 @@ def cases(allocations: QuerySet[Allocation], *, at: datetime, rule: TakeBackRule
     for row in rows:
         zone, covered = row.pool.cluster.zone, coverage.get(row.pool.cluster_id)
         began = datetime.combine(row.start_on, time.min, tzinfo=zone)
-        books = covered and covered.complete_until(since=began)
+        books = covered.complete_until(since=began) if covered is not None else None
         in_force = rule_for(row)
         has_warned = {warning.rule_id for warning in warnings[row.pk]}
         pending = [warning for warning in warnings[row.pk] if warning.outcome == Outcome.WARNED]

@@ -45,6 +45,7 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
 # Pages that are no list of a model: group, name, address, and the permission of who may look.
 PAGES: tuple[tuple[str, Any, str, str], ...] = (
     ("usage", _("Usage without an allocation"), "allocations_unmatched", "allocations.view_jobrun"),
+    ("usage", _("Import health"), "allocations_import_health", "allocations.view_usageimport"),
 )
 NOT_OURS = {
     "password_change_done",

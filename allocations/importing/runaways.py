@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, Case, F, Func, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.db.models.functions import Coalesce
+from django.db.models.sql.compiler import SQLCompiler
 
 from allocations import staging
 from allocations.importing.health import Coverage
@@ -25,9 +27,11 @@ class EpochSeconds(Func):
     arity = 1
     output_field = BigIntegerField()
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *_: Any, **__: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
         sql, values = compiler.compile(self.source_expressions[0])
-        return staging.epoch(sql), values
+        return staging.epoch(sql), tuple(values)
 
 
 def runaways(coverage: Mapping[int, Coverage]) -> QuerySet[JobRun]:

@@ -1,6 +1,7 @@
 """Where a window is missing between exports: plain cases, and random windows against every half second by itself."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -86,17 +87,13 @@ def test_gaps_agree_with_asking_every_second(windows: list[tuple[int | None, int
     perhaps = [second for each in found for second in seconds_of(each.begins, each.perhaps_until)]
     assert (absent, perhaps) == missing(windows)
     assert all(each.begins < each.ends for each in found)
-    assert all(before.ends < after.begins for before, after in zip(found, found[1:], strict=False))
+    assert all(before.ends < after.begins for before, after in pairwise(found))
 
 
 def test_the_second_computation_tells_a_wrong_one() -> None:
     windows: list[tuple[int | None, int]] = [(0, 20), (2, 4), (6, 9)]
-    pairwise = [
-        second
-        for (_, ends), (begins, _) in zip(windows, windows[1:], strict=False)
-        for second in range(ends, begins or 0)
-    ]
-    assert pairwise != missing(windows)[0]
+    wrong = [second for (_, ends), (begins, _) in pairwise(windows) for second in range(ends, begins or 0)]
+    assert wrong != missing(windows)[0]
 
 
 @given(some_windows(), st.integers(0, LAST))
