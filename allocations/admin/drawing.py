@@ -328,11 +328,12 @@ def withdraw_page(request: HttpRequest, page: KeptAdmin[Any], row: DrawingAccoun
         row=row,
         title=_("Withdraw this account"),
         explanation=_(
-            "As if it had never drawn: to end it on a day, withdraw it and let it draw on the days that stay."
+            "All that it drew is given back, as if it had never drawn. To end it from a day on, withdraw it and let it "
+            "draw again until the day before."
         ),
         facts=[
             (_("Slurm account"), row.account),
-            (_("Draws from – to"), period_of(row.from_on, row.until_on)),
+            (_("Days"), period_of(row.from_on, row.until_on)),
             *facts_of(row.allocation),
         ],
         form=ReasonForm(request.POST or None),
@@ -345,7 +346,7 @@ def withdraw_page(request: HttpRequest, page: KeptAdmin[Any], row: DrawingAccoun
 
 
 def period_of(first: date, last: date) -> str:
-    return f"{date_format(first)} – {date_format(last)}"
+    return date_format(first) if first == last else f"{date_format(first)} – {date_format(last)}"
 
 
 def standing_of(row: DrawingAccount) -> str:

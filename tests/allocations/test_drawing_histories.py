@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, find, given, settings
 
+from allocations import drawing
 from allocations.models import Allocation, DrawingAccount
 from centre.models import User
 from tests.allocations.drawing_history import Cover, History, books_of, day, histories
@@ -35,7 +36,7 @@ def test_five_hundred_orders_give_the_books_of_what_is_known_in_the_end(history:
 
 def forgetful_let_draw(allocation: Allocation, cover: Cover, by: User) -> DrawingAccount:
     """The control: what has waited is not charged."""
-    return DrawingAccount.objects.create(
+    row = DrawingAccount(
         allocation=allocation,
         pool=allocation.pool,
         account=cover.account,
@@ -45,6 +46,9 @@ def forgetful_let_draw(allocation: Allocation, cover: Cover, by: User) -> Drawin
         made_by=by,
         made_at=timezone.now(),
     )
+    drawing.refuse_drawing(row)
+    row.save()
+    return row
 
 
 def forgetful_withdraw(row: DrawingAccount, by: User) -> object:
