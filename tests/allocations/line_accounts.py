@@ -112,7 +112,7 @@ class Account:
         parts = text.split(delimiter) if exact else text.split(delimiter, free)
         if len(parts) != (len(fields) if exact else free + 1):
             raise Unfit(f"{len(parts)} columns")
-        columns = dict(zip(fields, parts, strict=False))
+        columns = dict(zip(fields[len(parts) - 1 :: -1], parts[::-1], strict=True))  # of a field named twice the first
         if not exact and fields[free:] != ("JobName",):
             columns["JobName"] = columns.pop(fields[free]) if "JobName" in fields else ""
         return columns

@@ -83,11 +83,13 @@ def without_line(row: Said) -> dict[str, object]:
     return {name: value for name, value in row.values.items() if name != "line"}
 
 
-def plain_answer(base: Base) -> Answer:
-    """The answer about the undamaged file: one record for each."""
+def plain_answer(base: Base) -> Answer | None:
+    """The answer about the undamaged file: one record for each. None when a name imitates records, as it may there."""
     plain = answered(base.data, base.cluster)
     assert plain is not None
-    assert [row.fate for row in plain.said] == ["record"] * len(base.runs)
+    if [row.fate for row in plain.said] != ["record"] * len(base.runs):
+        assert not is_strong(base.delimiter)
+        return None
     return plain
 
 
@@ -98,6 +100,8 @@ def first_complaint(seed: str, *, files: int, reader: Reader = answered) -> str 
     while made < files:
         base = valid(chance)
         plain = plain_answer(base)
+        if plain is None:
+            continue
         for _ in range(8):
             made += 1
             each = mutant(chance, base)
