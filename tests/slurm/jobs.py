@@ -132,8 +132,8 @@ class Story:
         return self.lab.places.folder / "flags" / name
 
     def until(self, flag: str) -> str:
-        """A script that goes on until the flag is raised, or for five minutes."""
-        return f"n=0; until [ -e {self.flag(flag)} ] || [ $((n += 1)) -gt 1000 ]; do sleep 0.3; done"
+        """A script that goes on until the flag is raised, or for three minutes."""
+        return f"n=0; until [ -e {self.flag(flag)} ] || [ $((n += 1)) -gt 600 ]; do sleep 0.3; done"
 
     def raise_flag(self, name: str) -> None:
         self.flag(name).touch()
@@ -148,7 +148,7 @@ class Story:
     def begin_long(self) -> str:
         """Jobs that take a while, and those that wait for them; returns one that is to run at the second export."""
         for account in ("aria", "boat"):
-            self.submit("timeout", "--gres=gpu:1", "--time=1", "--nodelist=hgx03", account=account, script="sleep 600")
+            self.submit("timeout", "--gres=gpu:1", "--time=1", "--nodelist=hgx03", account=account, script="sleep 200")
         self.submit(
             *("deadline", "--gres=gpu:8", "--nodelist=hgx03", "--time=1", "--deadline=now+65seconds"), account="dune"
         )
@@ -240,7 +240,7 @@ class Story:
         self.lab.run("scontrol", "requeue", live["requeued"])
         self.lab.run("scontrol", "update", f"jobid={live['resized']}", "numnodes=1")
         for user in (OWNERS["cove"], ""):
-            job = self.submit("cancelled-running", "--gres=gpu:1", account="cove", script="sleep 600")
+            job = self.submit("cancelled-running", "--gres=gpu:1", account="cove", script="sleep 200")
             self.lab.wait_for(job, "RUNNING")
             time.sleep(1)
             self.lab.run("scancel", job, user=user)
@@ -250,7 +250,7 @@ class Story:
 
     def fail_a_node(self) -> None:
         stays = ("--partition=viz", "--gres=gpu:1", "--nodes=1")
-        once = self.submit("node-fails", *stays, "--no-requeue", account="boat", script="sleep 600")
+        once = self.submit("node-fails", *stays, "--no-requeue", account="boat", script="sleep 200")
         again = self.submit("node-fails-again", *stays, "--requeue", account="boat", script=self.until("second"))
         for job in (once, again):
             self.lab.wait_for(job, "RUNNING")

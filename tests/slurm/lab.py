@@ -12,6 +12,7 @@ import platform
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -27,6 +28,7 @@ from tests.slurm.programs import CannotRun, Programs, found_or_unpacked
 
 USERS = ("daemon", "bin", "games", "man")
 WAIT_SECONDS = 90
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HOUR = 3600
 
 
@@ -232,6 +234,15 @@ class Lab:
         wait_until(ready, f"{name} to answer: {self.daemons.said(name)}")
 
     def down(self) -> None:
+        """End all that was started; impatience (a second Ctrl-C) must not leave half of it."""
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
+        try:
+            self.end()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def end(self) -> None:
         if "slurmctld" in self.daemons.running and self.daemons.is_alive("slurmctld"):
             for user in USERS:
                 self.succeeds("scancel", "--quiet", f"--user={user}")
