@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from io import StringIO
 from typing import Any
@@ -15,7 +15,10 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from allocations import verifying
+from allocations.importing.runaways import runaways
+from allocations.importing.standing import standings
 from centre.demo import people
+from centre.demo.loading import ZONE
 from centre.models import User
 from subsidies import fund
 from tests.databases import own_copy
@@ -168,13 +171,29 @@ def test_demo_names_every_tenant_in_three_languages_and_as_invented(printed: str
 
 def test_demo_brings_usage_in_by_several_imports(printed: str) -> None:
     imports = rows("SELECT quarantined, unchanged, state FROM allocations_usageimport ORDER BY id")
-    assert len(imports) == 19
-    assert {state for _, _, state in imports} == {"done"}
+    assert len(imports) == 20
+    assert [state for _, _, state in imports] == ["done"] * 19 + ["failed"]
     assert [quarantined for quarantined, _, _ in imports if quarantined] == [2]
     assert sum(unchanged > 0 for _, unchanged, _ in imports) > 10
     assert RUNS * 9 // 10 < number("SELECT COUNT(*) FROM allocations_jobrun") < RUNS * 12 // 10
     assert rows("SELECT DISTINCT account FROM allocations_jobrun WHERE unmatched_seconds > 0") == [("sandbox",)]
     assert number("SELECT COUNT(*) FROM allocations_jobrun WHERE state = 'RUNNING'") > 5
+
+
+def test_demo_tells_its_windows_without_a_gap_and_shows_what_an_officer_mends(printed: str) -> None:
+    now = datetime(TODAY.year, TODAY.month, TODAY.day, 9, tzinfo=ZONE)
+    [standing], queue = standings(at=now)
+    assert (standing.cluster.code, standing.is_late, standing.failed, queue.unattended_since) == (
+        "cyberport",
+        False,
+        1,
+        None,
+    )
+    assert standing.failures[0].error.startswith("The export instant ")
+    assert standing.coverage is not None
+    assert (standing.coverage.gaps, standing.coverage.untold) == ((), 0)
+    [runaway] = runaways({standing.cluster.pk: standing.coverage})
+    assert (runaway.is_lost, runaway.beyond_seconds > 86_400) == (0, True)
 
 
 def test_demo_books_are_right(printed: str) -> None:

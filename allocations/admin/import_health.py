@@ -99,6 +99,7 @@ def health_page(request: HttpRequest, page: ModelAdmin[Any]) -> HttpResponse:
         "gap_turning": turning(gaps, _("Missing windows"), "gaps"),
         "runs": [run_line(run, at=now) for run in runs],
         "run_turning": turning(runs, _("Runs without an end"), "runs"),
+        "windows_are_told": any(covers.latest_told is not None for covers in coverage.values()),
         "waits": list(waits(request.user)),
         "may_see_runs": request.user.has_perm(MAY_SEE_RUNS),
     }

@@ -5,6 +5,7 @@ Everything happens in one transaction, in the order of its days, so that an inte
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
 from io import BytesIO
@@ -15,8 +16,9 @@ from django.db import transaction
 from django.utils import timezone
 from tqdm import tqdm
 
+from allocations.models import UsageImport
 from allocations.slurm.history import make_history
-from allocations.usage import import_usage
+from allocations.usage import UnreadableExport, import_usage
 from centre import appointments, audit, machines, members, tenants
 from centre.demo import content, people, period_ends, scheme, texts, unused, work
 from centre.demo.cases import CASES
@@ -31,7 +33,8 @@ ZONE = ZoneInfo("Asia/Hong_Kong")
 SEED = 20241209
 RUNS = 40_000
 BEFORE_THE_SCHEME = -410
-DAMAGED_EXPORT = -21
+DAMAGED_EXPORT = -2
+OVERLAP = timedelta(days=2)  # how far the window of an export reaches back over the one before it
 
 
 class NotEmpty(Exception):
@@ -268,7 +271,7 @@ def usage_exports(world: World, *, runs: int, seed: int) -> list[tuple[datetime,
         for plan in content.POOLS
         if plan.cluster == content.CLUSTER
     }
-    rows = queued(work.rows_of(history), in_service=in_service)
+    rows = work.with_runaway(queued(work.rows_of(history), in_service=in_service), at=int(newest.timestamp()))
     for case in CASES:
         if case.used_permille is not None:
             (pool,) = case.gpus
@@ -282,12 +285,20 @@ def usage_exports(world: World, *, runs: int, seed: int) -> list[tuple[datetime,
             work.export_text,
             rows,
             delimiter=history.delimiter,
-            since=int(since.timestamp()) - 2 * 86_400,
+            since=int((since - OVERLAP).timestamp()),
             at=int(as_of.timestamp()),
             damaged=as_of == diary.instant(DAMAGED_EXPORT, 5, 30),
         )
-        exports.append((as_of + timedelta(minutes=4), partial(bring_in, world, text, as_of)))
+        exports.append((as_of + timedelta(minutes=4), partial(bring_in, world, text, since - OVERLAP, as_of)))
         since = as_of
+    yesterday = partial(
+        work.export_text,
+        rows,
+        delimiter=history.delimiter,
+        since=int((newest - timedelta(days=1)).timestamp()),
+        at=int(newest.timestamp()),
+    )
+    exports.append((newest + timedelta(minutes=11), partial(upload_with_wrong_instant, world, yesterday, newest)))
     return exports
 
 
@@ -296,12 +307,28 @@ def gpus_for_runs(steps: list[tuple[int, int]], instant: int) -> int:
     return max((gpus * 96 // 100 for begins, gpus in steps if begins <= instant), default=0)
 
 
-def bring_in(world: World, text: Callable[[], bytes], as_of: datetime, at: datetime) -> None:
+def bring_in(world: World, text: Callable[[], bytes], covers_from: datetime, as_of: datetime, at: datetime) -> None:
+    """What the collector on the cluster handed over."""
     import_usage(
         stream=BytesIO(text()),
         file_name=f"sacct-{content.CLUSTER}-{as_of.astimezone(ZONE):%Y%m%d-%H%M}.txt",
         cluster=world.pools[content.H800].cluster,
+        covers_from=covers_from,
         as_of=as_of,
-        by=world.staff("allocation.officer"),
+        source=UsageImport.Source.COLLECTOR,
         at=at,
     )
+
+
+def upload_with_wrong_instant(world: World, text: Callable[[], bytes], as_of: datetime, at: datetime) -> None:
+    """An upload that fails: the officer took a time of the cluster for one of Greenwich."""
+    with suppress(UnreadableExport):  # it stands on the import
+        import_usage(
+            stream=BytesIO(text()),
+            file_name=f"sacct-{content.CLUSTER}-by-hand.txt",
+            cluster=world.pools[content.H800].cluster,
+            as_of=as_of - timedelta(hours=8),
+            source=UsageImport.Source.UPLOAD,
+            by=world.staff("allocation.officer"),
+            at=at,
+        )
