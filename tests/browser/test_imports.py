@@ -45,11 +45,11 @@ def test_an_officer_uploads_watches_reads_and_mends(page: OpenPage, tmp_path: Pa
     screen = page("/admin/allocations/usageimport/", user=make.staff(StaffRole.ALLOCATION_OFFICER))
     screen.get_by_role("link", name="Import usage").click()
     screen.get_by_label("Cluster").select_option(label="hgx")
-    screen.get_by_label("When sacct ran").fill("2026-11-18T20:00:00")
+    screen.get_by_label("When sacct ran").fill("2026-11-18T22:00:30")
     screen.get_by_label("File", exact=False).first.set_input_files(other)
     screen.get_by_role("button", name="Import the file").click()
     expect(screen.locator(".errorlist")).to_contain_text("The first line does not name the fields")
-    expect(screen.get_by_label("When sacct ran")).to_have_value("2026-11-18T20:00:00")
+    expect(screen.get_by_label("When sacct ran")).to_have_value("2026-11-18T22:00:30")
 
     screen.get_by_label("File", exact=False).first.set_input_files(export)
     screen.get_by_role("button", name="Import the file").click()
