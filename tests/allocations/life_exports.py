@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from zoneinfo import ZoneInfo
@@ -110,10 +110,10 @@ def looks_at(lives: Sequence[Life], *, chance: random.Random, most: int, iso: bo
     return looks
 
 
-def whole_look(lives: Sequence[Life], *, at: int, chance: random.Random) -> Look:
+def whole_look(lives: Sequence[Life], *, at: int, chance: random.Random, iso: bool = False) -> Look:
     """An export at an instant whose window leaves nothing out."""
     rows = [row for life in lives for row in life.sacct(since=0, at=at)]
-    return _look(at, rows, chance, iso=False)
+    return replace(_look(at, rows, chance, iso=False), iso=iso)
 
 
 def _look(as_of: int, rows: list[Row], chance: random.Random, *, iso: bool) -> Look:

@@ -78,9 +78,9 @@ def is_late(payer: Payer) -> bool:
     return payer.account.endswith("-c")
 
 
-def place_of(batch: Batch, *, project: Project) -> Place:
+def place_of(batch: Batch, *, project: Project, zone: ZoneInfo | None = None) -> Place:
     """A cluster of its own, on which the plan holds once the acts between the imports were done."""
-    cluster = make.cluster(time_zone=batch.zone.key)
+    cluster = make.cluster(time_zone=(zone or batch.zone).key)
     at, pools = timezone.now(), {}
     for code in ("h", "a"):
         pools[code] = machines.register_pool(
