@@ -10,11 +10,10 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.importing.runaways import runaways
-from allocations.importing.standing import ClusterStanding, Queue, standings
+from allocations.importing.standing import ClusterStanding, Queue, standings, unmatched_usage
 from allocations.models import ChangeRequest, PeriodEndRule, QuarantinedRecord, TakeBackRule, UsageImport
 from allocations.models.rules import PoolRule
 from allocations.requests import MOVES_HOURS
-from allocations.unmatched import sums_waiting
 from centre.desk import group_of, noted
 from centre.exports import Text
 from centre.models import User
@@ -199,7 +198,7 @@ def line_of_quarantine() -> DeskLine | None:
 
 
 def line_of_unmatched() -> DeskLine | None:
-    runs, seconds = sums_waiting()
+    runs, seconds = unmatched_usage()
     if not runs:
         return None
     title = ngettext(

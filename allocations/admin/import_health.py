@@ -17,11 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations.importing.health import Gap
 from allocations.importing.runaways import days_back, runaways, with_cost
-from allocations.importing.standing import LATE_AFTER, NO_WORKER_AFTER, ClusterStanding, standings
+from allocations.importing.standing import LATE_AFTER, NO_WORKER_AFTER, ClusterStanding, standings, unmatched_usage
 from allocations.ledger_pages import Turning
 from allocations.models import JobRun, QuarantinedRecord
 from allocations.run_states import in_words
-from allocations.unmatched import sums_waiting
 from centre.admin.kept import CappedPaginator
 from centre.exports import Text
 from centre.models import Cluster
@@ -168,5 +167,5 @@ def waits(user: Any) -> Any:
         url = reverse("admin:allocations_quarantinedrecord_changelist")
         yield "records", number, None, f"{url}?state__exact={QuarantinedRecord.State.WAITING}"
     if user.has_perm(MAY_SEE_RUNS):
-        runs, seconds = sums_waiting()
+        runs, seconds = unmatched_usage()
         yield "unmatched", runs, seconds, reverse("admin:allocations_unmatched")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Sum, Window
+from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 
 from allocations.importing.health import Coverage, coverage_of_clusters
-from allocations.models import UsageImport
+from allocations.models import JobRun, UsageImport
 from centre.models import Capacity, Cluster
 
 LATE_AFTER: Final = timedelta(hours=36)
@@ -148,3 +148,9 @@ def failures_since() -> defaultdict[int, list[Any]]:
     for row in failed.filter(place__lte=SHOWN_FAILURES).order_by("cluster", "-pk"):
         found[row.cluster_id].append(row)
     return found
+
+
+def unmatched_usage() -> tuple[int, int]:
+    """How many runs wait for an allocation, and their GPU-seconds. One query, over the index of such runs."""
+    found = JobRun.objects.unmatched().aggregate(runs=Count("pk"), seconds=Coalesce(Sum("unmatched_seconds"), 0))
+    return found["runs"], found["seconds"]
