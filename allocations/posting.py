@@ -8,6 +8,7 @@ is used already raises inside a savepoint, which takes the update back; then the
 and, last of all, the totals.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -255,12 +256,14 @@ def post_usage(*, source_reference: str, at: datetime) -> int:
             """,
             [at],
         )
+    (bounds,) = staging.rows("SELECT MIN(run_id), MAX(run_id) FROM usage_delta")
     add_to_daily_usage(
         """
         SELECT delta.allocation_id, delta.day, run.user_name, SUM(delta.seconds)
         FROM usage_delta AS delta JOIN allocations_jobrun AS run ON run.id = delta.run_id
-        WHERE true GROUP BY delta.allocation_id, delta.day, run.user_name
-        """
+        WHERE run.id BETWEEN %s AND %s GROUP BY delta.allocation_id, delta.day, run.user_name
+        """,
+        bounds,  # else PostgreSQL may read every run there ever was
     )
     return staging.number("SELECT SUM(seconds) FROM usage_delta")
 
@@ -276,12 +279,13 @@ def move_used() -> None:
     )
 
 
-def add_to_daily_usage(differences: str) -> None:
+def add_to_daily_usage(differences: str, parameters: Sequence[Any] = ()) -> None:
     """Add `SELECT allocation_id, day, user_name, seconds` to the rollup; each (allocation, day, user) at most once."""
     staging.execute(
         f"""
         INSERT INTO allocations_dailyusage (allocation_id, day, user_name, seconds) {differences}
         ON CONFLICT (allocation_id, day, user_name)
         DO UPDATE SET seconds = allocations_dailyusage.seconds + excluded.seconds
-        """
+        """,
+        parameters,
     )

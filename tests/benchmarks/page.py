@@ -9,7 +9,7 @@ PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
 `make bench` measures all of this anew, on a PostgreSQL of its own, and writes it here. What counts are the ratios:
-each was measured in one run, its sides taking turns. A ratio under its limit makes the command fail.
+each was measured in one run, its sides taking turns. A ratio that does not keep its limit makes the command fail.
 """
 
 
