@@ -17,7 +17,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import UsageImport
-from allocations.unmatched import Name, Taker, Waiting, Way, accounts_waiting, lines_of, sums_waiting
+from allocations.unmatched import Name, Taker, Waiting, Way, accounts_waiting, lines_of
 from centre.admin.kept import ActLink
 from centre.models import Cluster, PoolMapping, User
 from centre.templatetags.portal import grouped
@@ -72,8 +72,7 @@ def unmatched_page(request: HttpRequest, page: ModelAdmin[Any]) -> HttpResponse:
     given = search.cleaned_data if search.is_valid() else {}
     accounts = accounts_waiting(search=given.get("q", ""), cluster=given.get("cluster"))
     shown = Paginator(accounts, ACCOUNTS_PER_PAGE).get_page(request.GET.get("page"))
-    waiting = lines_of((row["cluster_id"], row["account"]) for row in shown)
-    runs, seconds = sums_waiting()
+    waiting = lines_of((row.cluster, row.account) for row in shown)
     as_of = UsageImport.objects.latest_as_of()
     clusters = sorted({line.cluster for line in waiting}, key=lambda cluster: cluster.code)
     rest = request.GET.copy()
@@ -82,8 +81,8 @@ def unmatched_page(request: HttpRequest, page: ModelAdmin[Any]) -> HttpResponse:
         **page.admin_site.each_context(request),
         "title": _("Usage without an allocation"),
         "lines": [line_of(line, request.user) for line in waiting],
-        "runs": runs,
-        "seconds": seconds,
+        "runs": sum(row.runs for row in accounts),
+        "seconds": sum(row.seconds for row in accounts),
         "as_of": [(cluster, as_of[cluster.pk]) for cluster in clusters if cluster.pk in as_of],
         "shown": shown,
         "rest": f"{rest.urlencode()}&" if rest else "",
