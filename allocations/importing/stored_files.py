@@ -65,8 +65,9 @@ def keep(stream: Readable, *, folder: str, at: datetime) -> KeptFile:
     unfinished = path.with_name(path.name + _UNFINISHED)
     sha256, size = hashlib.sha256(), 0
     try:
+        unfinished.touch(mode=0o600, exist_ok=False)  # it names people and what they run
         with (
-            unfinished.open("xb") as raw,
+            unfinished.open("wb") as raw,
             gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=raw, mtime=0) as compressed,
         ):
             block = begin

@@ -5,6 +5,7 @@ out while it slept finds that out before it touches the books. While the books a
 nobody else takes the import up however long that lasts; who dies lets go of both.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from centre.models import User
 
 __all__ = ["LEASE", "ClaimLost", "claim", "this_worker", "try_again", "work_on", "work_through"]
 
+log = logging.getLogger(__name__)
 FIRST_WAIT: Final = timedelta(minutes=1)
 LONGEST_WAIT: Final = timedelta(hours=1)
 
@@ -83,9 +85,11 @@ def work_on(usage_import: UsageImport, *, at: datetime) -> None:
         try:
             booking.book(usage_import, clock=clock)
         except UnreadableExport as error:
+            log.warning("Import %s failed: %s", usage_import.pk, error)
             _fail(usage_import, str(error), at=clock())
             raise
         except (DatabaseError, OSError) as error:
+            log.warning("Import %s could not be finished and is tried again later: %s", usage_import.pk, error)
             _give_back(usage_import, f"{type(error).__name__}: {error}".strip(), at=clock())
             raise
 

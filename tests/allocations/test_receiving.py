@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import stat
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_received_file_is_kept_as_it_came_and_waits() -> None:
     assert usage_import.header == data.decode().partition("\n")[0]
     [path] = kept_files()
     assert (path.stat().st_size, gzip.decompress(path.read_bytes())) == (usage_import.stored_bytes, data)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Event.objects.get(act="receive_usage").changes["sha256"] == [None, usage_import.sha256]
 
     assert working.work_through(clock=timezone.now, worker="test") == [usage_import]
