@@ -130,7 +130,7 @@ def card_of(standing: ClusterStanding) -> Card:
             gettext("No newer usage has come in. Does the collector run? Its journal on the cluster says why not."),
         )
     if standing.failed:
-        return Card(standing, "bad", _("Failed since"), "")
+        return Card(standing, "bad", _("Import failed"), "")
     if not standing.in_service:
         return Card(standing, "quiet", _("Not in service"), "")
     return Card(standing, "ok", _("Up to date"), "")

@@ -158,7 +158,8 @@ def gpus_of(row: list[str]) -> int:
 def with_runaway(rows: list[list[str]], *, at: int) -> list[list[str]]:
     """The records, with one small run made such that Slurm never heard of its end; none where there is no such run.
 
-    It ended some days before `at` (epoch seconds), and belongs to a project whose use is not told by a story.
+    It ended some days before `at` (epoch seconds), and belongs to a project whose use is not told by a story. All
+    others that run then are within their limit.
     """
 
     def could_be(row: list[str]) -> bool:
@@ -172,12 +173,26 @@ def with_runaway(rows: list[list[str]], *, at: int) -> list[list[str]]:
             and int(row[AT["TimelimitRaw"]]) * 60 < DAY
         )
 
+    rows = [within_limit(row, at) for row in rows]
     chosen = max((row for row in rows if could_be(row)), key=lambda row: int(row[_END]), default=None)
     if chosen is None:
         return rows
     running = list(chosen)
     running[_END], running[_STATE], running[AT["ElapsedRaw"]] = UNKNOWN, "RUNNING", str(at - int(chosen[_START]))
     return [running if row is chosen else row for row in rows]
+
+
+def within_limit(row: list[str], at: int) -> list[str]:
+    """A record that still runs at an instant, with a limit in whole hours that it has not reached."""
+    limit = row[AT["TimelimitRaw"]]
+    if row[_END] != UNKNOWN or row[_START] == UNKNOWN or not limit.isdecimal():
+        return row
+    hours = max(0, at - int(row[_START])) // 3600 + 1
+    if int(limit) >= hours * 60:
+        return row
+    longer = list(row)
+    longer[AT["TimelimitRaw"]] = str(hours * 60)
+    return longer
 
 
 def used_seconds(rows: list[list[str]], *, account: str, pool: str, at: int) -> int:
