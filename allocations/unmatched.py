@@ -113,12 +113,6 @@ def accounts_waiting(*, search: str = "", cluster: Cluster | None = None) -> lis
     return sorted((AccountSum(*row) for row in sums), key=lambda row: (-row.seconds, row.cluster, row.account))
 
 
-def sums_waiting() -> tuple[int, int]:
-    """How many runs wait, and their GPU-seconds."""
-    found = JobRun.objects.unmatched().aggregate(runs=Count("pk"), seconds=Coalesce(models.Sum("unmatched_seconds"), 0))
-    return found["runs"], found["seconds"]
-
-
 def lines_of(accounts: Iterable[tuple[int, str]]) -> list[Waiting]:
     """What waits of these accounts, in their order, with the days and the ways out. Six queries."""
     order = {account: place for place, account in enumerate(accounts)}
