@@ -15,11 +15,13 @@ def rows(sql: str, *values: int | str | datetime) -> list[tuple[Any, ...]]:
 
 
 def epoch(value: datetime | str | None) -> int | None:
-    """A stored instant in epoch seconds; SQLite keeps it as text."""
+    """A stored instant in epoch seconds; SQLite keeps UTC without saying so."""
     if value is None:
         return None
     if isinstance(value, str):
-        value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        value = datetime.fromisoformat(value)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
     assert value.microsecond == 0
     return int(value.timestamp())
 
