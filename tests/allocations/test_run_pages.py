@@ -34,7 +34,7 @@ def allocation(client: Client) -> Allocation:
     return make.allocation(project=make.project("lab"), pool=pool, hours=100)
 
 
-def run(number: int = 7, **columns: str) -> dict[str, str]:
+def run(number: int = 7, /, **columns: str) -> dict[str, str]:
     return {**RUN, "JobIDRaw": str(number), "JobID": str(number), "DBIndex": str(number * 10), **TIMES, **columns}
 
 
@@ -54,7 +54,7 @@ def page_of(row: Any, act: str = "change") -> str:
 
 
 def test_every_observation_stands_in_order_with_what_differs_marked(client: Client, allocation: Allocation) -> None:
-    ended = {"State": "COMPLETED", "End": str(BEGAN + 9000)}
+    ended: dict[str, str] = {"State": "COMPLETED", "End": str(BEGAN + 9000)}
     last = imported(run(**ended), hours=4)
     first = imported(run(QOS="high"), hours=1)  # told late
     between = imported(run(AllocTRES="gres/gpu:h800=4,gres/gpu=4"), hours=2)
@@ -115,10 +115,8 @@ def test_a_file_is_looked_through_to_a_bound(
     assert looking_up.line_at(usage_import, 21) is None
     first, last = (JobRun.objects.get(job_id_raw=n) for n in (10, 29))
     found = [looking_up.lines_of_run(usage_import, each) for each in (first, last)]
-    assert [each and ([line.number for line in each.lines], each.to_the_end) for each in found] == [
-        ([2], False),
-        ([], False),
-    ]
+    told = [([line.number for line in each.lines], each.to_the_end) for each in found if each is not None]
+    assert told == [([2], False), ([], False)]
 
 
 def test_many_observations_are_paged_and_the_winning_one_stands_last(client: Client, allocation: Allocation) -> None:
