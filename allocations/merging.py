@@ -54,6 +54,7 @@ REPEATED_COLUMNS = "job_id_raw bigint PRIMARY KEY"
 BAD = ("line", "text", "reason")
 BAD_COLUMNS = "line bigint, text text, reason text"
 
+BEYOND_ITS_EXPORT = gettext_noop("The record speaks of an instant more than a day after the export.")
 TWO_RUNS = gettext_noop(
     "The record names two runs that are known apart: one by its database index, one by its job number and submission."
 )
@@ -177,15 +178,23 @@ def _group_by(columns: str) -> bool:
     return bool(moved)
 
 
-def quarantine(condition: str) -> None:
-    """Set staged records aside that cannot be said to be of one run."""
+def quarantine_beyond(instant: int) -> int | None:
+    """Set records aside that speak of what is later than an instant; the latest instant of the others, or None."""
+    latest = "GREATEST" if staging.is_postgres() else "MAX"
+    last = f"{latest}(submit, COALESCE(started, 0), COALESCE(ended, 0))"
+    quarantine(f"{last} > {instant:d}", BEYOND_ITS_EXPORT)
+    return staging.number(f"SELECT MAX({last}) FROM staged") or None  # noqa: S608
+
+
+def quarantine(condition: str, reason: str = TWO_RUNS) -> None:
+    """Set staged records aside; by default those that cannot be said to be of one run."""
     staging.execute(
         f"""
         INSERT INTO staged_bad (line, text, reason)
         SELECT line, 'JobIDRaw ' || job_id_raw || ', DBIndex ' || COALESCE(db_index, '') || ', Account ' || account, %s
         FROM staged WHERE {condition}
         """,  # noqa: S608
-        [TWO_RUNS],
+        [reason],
     )
     staging.execute(f"DELETE FROM staged WHERE {condition}")  # noqa: S608
 

@@ -15,7 +15,7 @@ REASONS: Final = (
     *(records.BAD_CHARACTERS, records.BAD_JOB_ID, records.BAD_DB_INDEX, records.NO_SUBMIT, records.NO_ACCOUNT),
     *(records.NO_STATE, records.TOO_LONG, records.ENDS_BEFORE_START, instants.BAD_TIME, instants.ABSURD_TIME),
     *(charging.GPUS_NOT_A_NUMBER, charging.GPUS_NEGATIVE, charging.GPUS_TOO_MANY, charging.GPUS_NAMED_TWICE),
-    *(charging.GPUS_WITHOUT_TYPE, charging.GPUS_EXCEED_TOTAL, merging.TWO_RUNS),
+    *(charging.GPUS_WITHOUT_TYPE, charging.GPUS_EXCEED_TOTAL, merging.TWO_RUNS, merging.BEYOND_ITS_EXPORT),
 )
 """Every reason for which a record is not imported, an English sentence of the catalogue each."""
 
@@ -37,6 +37,7 @@ ADVICE: Final[Mapping[str, str | Promise]] = MappingProxyType(
             "See below where it goes wrong: a text in it may hold the delimiter. If it could be forged, set it aside."
         ),
         records.ENDS_BEFORE_START: _("Ask Slurm for the true times (“sacct -j”) and write them in."),
+        merging.BEYOND_ITS_EXPORT: _("Ask Slurm for the true times (“sacct -j”) and write them in."),
         merging.TWO_RUNS: _(
             "Two runs are known that it could be: one has its database index, the other its number and submission. If "
             "its database index is wrong, take that field’s text out: it is then read as the run of its number and "

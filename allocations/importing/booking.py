@@ -6,7 +6,7 @@ cluster's lock: whatever happens, there is nothing of an import or all of it, an
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Final, cast
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,8 @@ from centre import audit
 
 STAGED_AT_ONCE: Final = 8_000_000
 """Bytes of the file whose rows are held in memory, however few they are."""
+
+ZONES_LIE_APART: Final = timedelta(hours=26)  # at most: from -12 to +14
 
 
 class HashedFile:
@@ -95,9 +97,13 @@ def stage_file(export: Export) -> Iterator[int]:
 def settled_as_of(export: Export, *, given: datetime | None, at: datetime) -> datetime | None:
     """The instant at which the export was made; None when neither the caller nor the file tells.
 
-    Never the clock. UnreadableExport when the given one cannot be right.
+    Never the clock. UnreadableExport when the given one cannot be right: a time zone that is wrong moves many records
+    by hours. A record that is later by more than any two zones lie apart is damaged itself, and is set aside.
     """
-    latest = None if export.latest is None else datetime.fromtimestamp(export.latest, UTC)
+    seconds, bound = export.latest, int(((given or at) + ZONES_LIE_APART).timestamp())
+    if seconds is not None and seconds > bound:
+        seconds = merging.quarantine_beyond(bound)
+    latest = None if seconds is None else datetime.fromtimestamp(seconds, UTC)
     if given is None:
         if latest is not None and latest > at:
             raise UnreadableExport(

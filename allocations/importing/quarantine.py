@@ -28,7 +28,7 @@ State = QuarantinedRecord.State
 
 LONGEST_TEXT: Final = 10_000
 """Characters that are kept of a bad record; one that is as long may have been cut."""
-SUMMARISED: Final = frozenset({merging.TWO_RUNS})
+SUMMARISED: Final = frozenset({merging.TWO_RUNS, merging.BEYOND_ITS_EXPORT})
 """Reasons whose records were read: what is kept of them is a summary, not their line."""
 _AT_A_TIME: Final = 500
 

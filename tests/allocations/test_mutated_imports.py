@@ -42,6 +42,8 @@ def told(made: Mutant, cluster: Cluster, contents: bytes) -> Iterator[str]:
     records = [row.values for row in answer.said if row.fate == "record"] if answer else []
     fates = Counter(row.fate for row in answer.said) if answer else Counter[str]()
     as_of = int(at.timestamp())
+    damaged = [each for each in records if latest_instant([each]) > as_of + 26 * 3600]  # no two zones lie so far apart
+    records = [each for each in records if each not in damaged]
     refused = answer is None or latest_instant(records) > as_of
     files = kept_files()
     try:
@@ -59,7 +61,7 @@ def told(made: Mutant, cluster: Cluster, contents: bytes) -> Iterator[str]:
     if refused:
         yield "it was not refused"
     counts = (done.read, done.accepted + done.unchanged, done.ignored, done.quarantined)
-    expected = (fates.total(), fates["record"], fates["ignored"], fates["bad"])
+    expected = (fates.total(), fates["record"] - len(damaged), fates["ignored"], fates["bad"] + len(damaged))
     if counts != expected or QuarantinedRecord.objects.count() != done.quarantined:
         yield f"counts {counts}, not {expected}"
     books = Books(sorted(JobRun.objects.values_list("digest", flat=True)), charged_by_account_and_day())

@@ -245,6 +245,18 @@ def test_instant_before_what_the_file_says_fails_the_import_with_nothing_charged
     assert (JobRun.objects.count(), LedgerEntry.objects.filter(total="used").count()) == (0, 0)
 
 
+def test_record_of_a_far_future_does_not_stop_the_others() -> None:
+    cluster = small_centre()
+    damaged = {"JobIDRaw": "8", "DBIndex": "72", "End": "2099-01-01T00:00:00"}
+    for as_of in (NOON, None):
+        done = imported(spelled(damaged, {}), cluster=cluster, as_of=as_of)
+        assert (done.state, done.read, done.quarantined) == ("done", 2, 1)
+    assert charged_by_account() == {"lab": RAN}
+    assert {(record.line, record.reason) for record in QuarantinedRecord.objects.all()} == {
+        (2, "The record speaks of an instant more than a day after the export.")
+    }
+
+
 def test_bad_records_are_kept_and_the_good_ones_charged() -> None:
     cluster = small_centre()
     done = imported(
