@@ -35,7 +35,8 @@ TENANTS = "centre.tenant centre.representative centre.project centre.membership 
 MACHINES = "centre.centre centre.site centre.cluster centre.gpupool centre.poolmapping centre.capacity centre.outage"
 MONEY = "centre.listprice subsidies.scheme subsidies.fundentry"
 BOOKS = (
-    "allocations.allocation allocations.ledgerentry allocations.changerequest allocations.notice "
+    "allocations.allocation allocations.drawingaccount allocations.ledgerentry allocations.changerequest "
+    "allocations.notice "
     "allocations.periodendrule allocations.periodend allocations.takebackrule allocations.takebackwarning "
     "allocations.takebackexemption"
 )

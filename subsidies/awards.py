@@ -320,7 +320,7 @@ def _project_of(application: Application, by: User, at: datetime) -> Project:
 
 
 def _grant_hours(decision: Decision, award: Award, by: User, at: datetime) -> None:
-    """Open an allocation per pool, in the order of the pools' ids, and link its grant to the award."""
+    """Open an allocation per pool, in one order of clusters and pools, and link its grant to the award."""
     for grant in decision.grants.select_related("pool__cluster").order_by("pool__cluster_id", "pool_id"):
         allocation = ledger.open_allocation(
             project=award.project,
