@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from allocations import merging
 from allocations.admin.quarantine_words import ADVICE
 from allocations.importing import looking_up, quarantine
 from allocations.importing.quarantine import Field
@@ -191,7 +192,7 @@ def told_of(fields: list[Field], surplus: list[str]) -> str:
 def runs_named(record: QuarantinedRecord, text: str) -> list[tuple[Any, JobRun]]:
     """The known runs that a record of two runs could be, each with what they share."""
     header = quarantine.header_of(record.usage_import)
-    if not quarantine.is_summary(record) or header is None or not text:
+    if record.reason != merging.TWO_RUNS or header is None or not text:
         return []
     original = record.usage_import
     contents = BytesIO(f"{header.text}\n{text}\n".encode())
