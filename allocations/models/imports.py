@@ -121,8 +121,6 @@ class UsageImport(models.Model):
     quarantined = models.BigIntegerField(_("quarantined"), default=0)
     unmatched = models.BigIntegerField(_("runs without an allocation"), default=0)
     charged_gpu_seconds = models.BigIntegerField(_("charged (GPU-seconds)"), default=0)
-    first_submit_at = models.DateTimeField(_("first submission in the file"), null=True)
-    last_instant_at = models.DateTimeField(_("last instant in the file"), null=True)
     by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("by"))
     received_at = models.DateTimeField(_("received at"))
     finished_at = models.DateTimeField(_("finished at"), null=True)
