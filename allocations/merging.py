@@ -96,25 +96,24 @@ def find_runs(cluster_id: int, as_of: int) -> None:
     staging.execute(
         "INSERT INTO repeated (job_id_raw) SELECT job_id_raw FROM staged GROUP BY job_id_raw HAVING COUNT(*) > 1"
     )
-    ((least, greatest),) = staging.rows("SELECT MIN(job_id_raw), MAX(job_id_raw) FROM staged")
-    # One look at each run of that number, by either name of a run. Between the bounds, so that PostgreSQL does not read
-    # all the runs of earlier years when it prefers to read an index in its order.
+    staging.analyze("repeated")
+    # One look at each run of that number, by either name of a run. EXISTS, and not a join, for `repeated`: PostgreSQL
+    # knows little of the newest runs and would expect one row of the first join, then read `repeated` for each of all.
     staging.execute(
         f"""
         INSERT INTO known (line, run_id, unchanged)
         SELECT staged.line, run.id,
                {repeats_run("staged")} AND %s <= {staging.epoch("run.as_of")}
                AND run.submit_at = {staging.instant("staged.submit")}
-               AND (staged.db_index IS NULL OR staged.db_index = run.db_index) AND repeated.job_id_raw IS NULL
+               AND (staged.db_index IS NULL OR staged.db_index = run.db_index)
+               AND NOT EXISTS (SELECT 1 FROM repeated WHERE repeated.job_id_raw = staged.job_id_raw)
         FROM staged JOIN allocations_jobrun AS run
-          ON run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw AND run.job_id_raw BETWEEN %s AND %s
+          ON run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw
          AND (run.submit_at = {staging.instant("staged.submit")} OR run.db_index = staged.db_index)
-        LEFT JOIN repeated ON repeated.job_id_raw = staged.job_id_raw
         """,  # noqa: S608  no text from outside
-        [as_of, as_of, cluster_id, least, greatest],
+        [as_of, as_of, cluster_id],
     )
     staging.analyze("known")
-    staging.analyze("repeated")
     if staging.number("SELECT COUNT(*) FROM known WHERE unchanged"):
         staging.execute("DELETE FROM staged WHERE line IN (SELECT line FROM known WHERE unchanged)")
     if staging.number("SELECT COUNT(*) FROM known WHERE unchanged IS NOT true"):
@@ -231,8 +230,8 @@ def judge(as_of: int) -> None:
         """,  # noqa: S608
         [as_of, as_of, as_of],
     )
+    staging.analyze("staged (run_id, grp, fate)")  # what is asked for from here on was not known when it was filled
     if repeats:
-        staging.analyze("staged (grp, fate)")
         # a record that repeats its group's winner to the letter tells nothing new
         staging.execute(
             """
