@@ -158,7 +158,7 @@ def gpus_of(row: list[str]) -> int:
 def with_runaway(rows: list[list[str]], *, at: int) -> list[list[str]]:
     """The records, with one small run made such that Slurm never heard of its end; none where there is no such run.
 
-    It ended some days before `at` (epoch seconds), and belongs to a project whose use is not told by a story. All
+    It ended days or weeks before `at` (epoch seconds), and belongs to a project whose use is not told by a story. All
     others that run then are within their limit.
     """
 
@@ -166,11 +166,11 @@ def with_runaway(rows: list[list[str]], *, at: int) -> list[list[str]]:
         return (
             row[AT["Account"]] in RUN_AWAY
             and row[_END] != UNKNOWN
-            and at - 9 * DAY < int(row[_END]) < at - 2 * DAY
+            and at - 30 * DAY < int(row[_END]) < at - 2 * DAY
             and row[_STATE] == "COMPLETED"
             and 0 < gpus_of(row) <= MOST_RUN_AWAY_GPUS
             and row[AT["TimelimitRaw"]].isdecimal()
-            and int(row[AT["TimelimitRaw"]]) * 60 < DAY
+            and at - int(row[_START]) > 2 * 60 * int(row[AT["TimelimitRaw"]]) + DAY
         )
 
     rows = [within_limit(row, at) for row in rows]
