@@ -16,7 +16,7 @@ START = datetime(2026, 3, 2, 9, tzinfo=ZoneInfo("Asia/Hong_Kong"))
 
 def believed_runs() -> tuple[int, int]:
     """Pages and rows of the job runs, as the planner has them."""
-    return staging.rows("SELECT relpages, reltuples::bigint FROM pg_class WHERE relname = 'allocations_jobrun'")[0]  # type: ignore[return-value]
+    return staging.rows("SELECT relpages, reltuples::bigint FROM pg_class WHERE relname = 'allocations_jobrun'")[0]
 
 
 def test_statistics_after_a_rolled_back_import_are_corrected_before_the_next_joins() -> None:
