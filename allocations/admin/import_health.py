@@ -60,7 +60,7 @@ class GapLine:
 class RunLine:
     """A run without an end as the page shows it."""
 
-    run: Any
+    run: JobRun
     state: Text
     tone: str
     limit: str
@@ -142,14 +142,13 @@ def gap_line(gap: Gap, cluster: Cluster, *, at: datetime) -> GapLine:
 
 def run_line(run: JobRun, *, at: datetime) -> RunLine:
     state, tone = in_words(run.state)
-    beyond: int | None = run.beyond_seconds  # type: ignore[attr-defined]  # annotated by runaways()
-    is_beyond = beyond is not None and beyond > 0
+    beyond = run.beyond_seconds or 0
     return RunLine(
         run=run,
         state=state,
         tone=tone,
         limit=lasting(run.time_limit_minutes * 60) if run.time_limit_minutes is not None else "",
-        beyond=lasting(beyond) if is_beyond and beyond is not None else "",
+        beyond=lasting(beyond) if beyond > 0 else "",
         days=days_back(run.as_of, at=at),
     )
 

@@ -172,8 +172,8 @@ def test_run_that_the_latest_window_does_not_list_is_lost(allocation: Allocation
     assert found_runaways() == []
     exported(cluster, NOW - 2 * DAY, NOW, going_on)
     [run] = found_runaways()
-    assert (run.job_id_raw, run.is_lost) == (gone.number, 1)  # type: ignore[attr-defined]
-    assert (run.cost_seconds, run.project_code) == (4 * 16 * 3600, allocation.project.code)  # type: ignore[attr-defined]
+    assert (run.job_id_raw, run.is_lost) == (gone.number, 1)
+    assert (run.cost_seconds, run.project_code) == (4 * 16 * 3600, allocation.project.code)
 
 
 def test_export_without_a_window_makes_no_run_lost(allocation: Allocation, cluster: Cluster) -> None:
