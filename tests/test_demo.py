@@ -192,6 +192,7 @@ def test_demo_tells_its_windows_without_a_gap_and_shows_what_an_officer_mends(pr
     assert standing.failures[0].error.startswith("The export instant ")
     assert standing.coverage is not None
     assert (standing.coverage.gaps, standing.coverage.untold) == ((), 0)
+    runaway: Any
     [runaway] = runaways({standing.cluster.pk: standing.coverage})
     assert (runaway.is_lost, (runaway.beyond_seconds or 0) > 86_400) == (0, True)
 

@@ -19,7 +19,7 @@ from allocations.importing.health import Gap
 from allocations.importing.runaways import days_back, runaways, with_cost
 from allocations.importing.standing import LATE_AFTER, NO_WORKER_AFTER, ClusterStanding, standings, unmatched_usage
 from allocations.ledger_pages import Turning
-from allocations.models import JobRun, QuarantinedRecord
+from allocations.models import QuarantinedRecord
 from allocations.run_states import in_words
 from centre.admin.kept import CappedPaginator
 from centre.exports import Text
@@ -60,7 +60,7 @@ class GapLine:
 class RunLine:
     """A run without an end as the page shows it."""
 
-    run: JobRun
+    run: Any  # with what runaways() and with_cost() add
     state: Text
     tone: str
     limit: str
@@ -140,9 +140,9 @@ def gap_line(gap: Gap, cluster: Cluster, *, at: datetime) -> GapLine:
     return GapLine(cluster, gap, lasts=timesince(gap.begins, gap.ends, depth=2), days=days_back(gap.begins, at=at))
 
 
-def run_line(run: JobRun, *, at: datetime) -> RunLine:
+def run_line(run: Any, *, at: datetime) -> RunLine:
     state, tone = in_words(run.state)
-    beyond = run.beyond_seconds or 0
+    beyond: int = run.beyond_seconds or 0
     return RunLine(
         run=run,
         state=state,

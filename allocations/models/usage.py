@@ -125,10 +125,6 @@ class JobRun(RunContent):
     refundable_seconds: int  # added by refundable()
     is_lost: int  # added by importing.runaways
     beyond_seconds: int | None  # added by importing.runaways
-    is_lost: int  # these four are added by importing.runaways
-    beyond_seconds: int | None
-    cost_seconds: int
-    project_code: str | None
 
     objects = JobRunQuerySet.as_manager()
 

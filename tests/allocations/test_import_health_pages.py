@@ -144,7 +144,7 @@ def test_file_that_waits_behind_one_at_work_is_attended(cluster: Cluster) -> Non
 # ---------------------------------------------------------------------------------------------- runs without an end
 
 
-def found_runaways() -> list[JobRun]:
+def found_runaways() -> list[Any]:
     return list(with_cost(runaways(coverage_of_clusters())).order_by("pk"))
 
 
