@@ -123,8 +123,6 @@ class JobRun(RunContent):
 
     member_name: str | None  # added by with_member_names()
     refundable_seconds: int  # added by refundable()
-    is_lost: int  # added by importing.runaways
-    beyond_seconds: int | None  # added by importing.runaways
 
     objects = JobRunQuerySet.as_manager()
 
