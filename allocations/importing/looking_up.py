@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from allocations.importing import stored_files
 from allocations.models import JobRun, UsageImport
-from allocations.slurm.header import UnreadableExport
+from allocations.slurm.header import UnreadableExport, read_header
 from allocations.slurm.sacct import Record, open_export
 
 MOST_READ: Final = 200_000_000
@@ -51,11 +51,14 @@ def lines_of_run(usage_import: UsageImport, run: JobRun) -> Found | None:
     header = usage_import.header.encode()
     found: list[Line] = []
     try:
+        fields = read_header(usage_import.header)
+        delimiter, place = fields.delimiter.encode(), fields.fields.index("JobIDRaw")
         for line in _lines(usage_import, most=MOST_READ):
             if line is None:
                 return Found(found, to_the_end=False)
             number, text = line
-            if wanted not in text or number == 1:
+            # A short number occurs in most lines, and reading a line as an export of its own takes its time.
+            if wanted not in text or number == 1 or text.split(delimiter, place + 1)[place : place + 1] != [wanted]:
                 continue
             if _tells_of(run, submitted, header + b"\n" + text + b"\n", usage_import):
                 found.append(Line(number, text.decode(errors="replace")))
@@ -77,14 +80,18 @@ def _tells_of(run: JobRun, submitted: int, contents: bytes, usage_import: UsageI
 
 
 def _lines(usage_import: UsageImport, *, most: int) -> Iterator[tuple[int, bytes] | None]:
-    """The lines of a kept file with their numbers, each cut at LONGEST_LINE; None where the bound was reached."""
+    """The lines of a kept file with their numbers, each cut at LONGEST_LINE; None where the bound was reached.
+
+    Where the first line ends with a carriage return, lines do: as the reader of exports takes it.
+    """
     with stored_files.opened(usage_import.stored_as) as contents:
-        number, at, is_whole = 0, 0, True
+        number, at, is_whole, end = 0, 0, True, b"\n"
         while part := contents.readline(LONGEST_LINE):
             if is_whole:
                 number += 1
                 text = part.removeprefix(_BYTE_ORDER_MARK) if number == 1 else part
-                yield number, text.rstrip(b"\n")
+                end = b"\r\n" if number == 1 and text.endswith(b"\r\n") else end
+                yield number, text.removesuffix(b"\n").removesuffix(end[:-1])
             is_whole = part.endswith(b"\n")
             at += len(part)
             if at >= most:

@@ -119,6 +119,40 @@ def test_a_file_is_looked_through_to_a_bound(
     assert told == [([2], False), ([], False)]
 
 
+def test_lines_about_other_runs_are_not_read_as_exports(
+    allocation: Allocation, monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    """A short number stands in almost every line: reading each as an export took minutes for a large file."""
+    usage_import = imported(*(run(n) for n in (1, 10, 11, 12)), hours=1)
+    read: list[int] = []
+    really = looking_up.open_export
+
+    def counted(*given: Any, **named: Any) -> Any:
+        read.append(1)
+        return really(*given, **named)
+
+    monkeypatch.setattr(looking_up, "open_export", counted)
+    found = looking_up.lines_of_run(usage_import, JobRun.objects.get(job_id_raw=1))
+    assert found is not None
+    assert ([line.number for line in found.lines], len(read)) == ([2], 1)
+
+
+def test_lines_that_end_with_a_carriage_return_are_found_without_it(allocation: Allocation, client: Client) -> None:
+    order = [name for name in ORDER if name != "End"] + ["End"]  # a needed field last
+    usage_import = usage.import_usage(
+        stream=BytesIO(spelled(run(), run(8), order=order).replace(b"\n", b"\r\n")),
+        file_name="from Windows.txt",
+        cluster=Cluster.objects.get(code="hgx"),
+        at=timezone.now(),
+        as_of=datetime.fromtimestamp(BEGAN + 3600, UTC),
+    )
+    told = (3, STRONG.join(run(8)[name] for name in order))
+    assert looking_up.line_at(usage_import, 3) == told
+    found = looking_up.lines_of_run(usage_import, JobRun.objects.get(job_id_raw=8))
+    assert found is not None
+    assert found.lines == [told]
+
+
 def test_many_observations_are_paged_and_the_winning_one_stands_last(client: Client, allocation: Allocation) -> None:
     imported(run(), hours=2)
     job_run = JobRun.objects.get()
