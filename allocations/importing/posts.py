@@ -25,7 +25,7 @@ from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from allocations.importing.receiving import receive
+from allocations.importing.receiving import TokenRevoked, receive
 from allocations.importing.stored_files import TooLarge
 from allocations.importing.tokens import token_of
 from allocations.models import ImportToken, UsageImport
@@ -95,6 +95,8 @@ def hand_over_usage(request: HttpRequest) -> JsonResponse:
         raise Refused(413, f"{error} Nothing was kept.") from error
     except UnreadableExport as error:
         raise Refused(422, f"{error} Nothing was kept.") from error
+    except TokenRevoked as error:
+        raise no_token() from error
     except BrokenOff as error:
         raise Refused(400, "The body is shorter than Content-Length. Nothing was kept; send it again.") from error
     except (OSError, DatabaseError) as error:
@@ -138,14 +140,18 @@ def only(request: HttpRequest, method: str) -> None:
         raise Refused(405, f"Send {method}.", Allow=method)
 
 
+def no_token() -> Refused:
+    sentence = "No token that is accepted. Send “Authorization: Bearer …” with a token that was not revoked."
+    return Refused(401, sentence, WWW_Authenticate='Bearer realm="usage imports"')
+
+
 def proven(request: HttpRequest, act: str, *, at: datetime) -> ImportToken:
     """The token of the request. Only failures count against an address: nobody there can lock a good token out."""
     scheme, _space, secret = request.headers.get("Authorization", "").partition(" ")
     token = token_of(secret.strip(), at) if scheme.lower() == "bearer" else None
     if token is None:
         refuse_too_many("no token", get_adapter().get_client_ip(request))
-        sentence = "No token that is accepted. Send “Authorization: Bearer …” with a token that was not revoked."
-        raise Refused(401, sentence, WWW_Authenticate='Bearer realm="usage imports"')
+        raise no_token()
     refuse_too_many(act, str(token.pk))
     return token
 

@@ -1,7 +1,7 @@
 """Receiving an export: once this returns, the file is on the disk and its row in the queue. It is imported later."""
 
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -16,6 +16,14 @@ from centre.models import Cluster, User
 CLOCKS_MAY_DIFFER = timedelta(minutes=2)
 SENT_TWICE = timedelta(minutes=10)
 """For how long the same file from the same person is the same form, sent again; later it is imported once more."""
+
+
+NOT_ALIKE_EVERYWHERE = frozenset(("Factory", "localtime"))
+"""Time zones that are another one on another machine."""
+
+
+class TokenRevoked(Exception):
+    """The token of a collector was revoked while the file came in."""
 
 
 class GuessableDelimiter(UnreadableExport):
@@ -42,8 +50,9 @@ def receive(
     are in `zone`, by default the cluster's. A collector that sends a file again, because it did not hear the answer,
     gets the import that stands, and so does a person whose form is sent twice. `claimed_by`: the caller goes on to
     import it himself, under this worker's name. Raises UnreadableExport, with nothing kept, when the file cannot be an
-    export or an instant cannot be right.
+    export or an instant or the zone cannot be right, TokenRevoked when the token stands no more once the file is there.
     """
+    refuse_zone(zone, cluster)
     as_of, covers_from = whole_second(as_of), whole_second(covers_from)
     refuse_window(as_of=as_of, covers_from=covers_from, at=at)
     kept = stored_files.keep(stream, folder=cluster.code, at=at)
@@ -58,7 +67,9 @@ def receive(
         with transaction.atomic():
             if token is not None:
                 # The second try of a collector may come while the first is still at it: one after the other.
-                ImportToken.objects.select_for_update().filter(pk=token.pk).first()
+                held = ImportToken.objects.select_for_update().get(pk=token.pk)
+                if held.revoked_at is not None:  # a slow body may come in for hours
+                    raise TokenRevoked
             already = standing_import(cluster, kept.sha256, as_of, source)
             if source == UsageImport.Source.UPLOAD and by is not None:
                 User.objects.select_for_update().filter(pk=by.pk).first()  # a form that is sent twice
@@ -131,6 +142,15 @@ def claim_of(worker: str, *, at: datetime) -> dict[str, object]:
 
 def whole_second(instant: datetime | None) -> datetime | None:
     return instant and instant.astimezone(UTC).replace(microsecond=0)
+
+
+def refuse_zone(zone: ZoneInfo | None, cluster: Cluster) -> None:
+    """UnreadableExport for a zone that another machine does not know, or takes for another one."""
+    name = str(zone)
+    if zone is None or name == cluster.time_zone:
+        return
+    if name in NOT_ALIKE_EVERYWHERE or name not in available_timezones():
+        raise UnreadableExport(_("“%(name)s” is not the name of a time zone, such as Asia/Hong_Kong.") % {"name": name})
 
 
 def refuse_window(*, as_of: datetime | None, covers_from: datetime | None, at: datetime) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings as portal
 from django.core.handlers.wsgi import WSGIRequest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
@@ -153,6 +153,33 @@ def test_only_a_token_that_stands_counts() -> None:
     assert {(answer.status_code, answer["WWW-Authenticate"][:6]) for answer in refused} == {(401, "Bearer")}
     assert "a token that was not revoked" in json.loads(refused[0].content)["error"]
     assert (UsageImport.objects.count(), kept_files()) == (0, [])
+
+
+def test_token_revoked_while_the_body_comes_in_does_not_count(store: Path) -> None:
+    collector, data = Collector(small_centre()), spelled({})
+    told = {"HTTP_AUTHORIZATION": f"Bearer {collector.secret}", "QUERY_STRING": WINDOW.partition("?")[2]}
+
+    class SlowBody(BytesIO):
+        """By the time that the body is there the token does not stand any more."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if collector.token.revoked_at is None:
+                revoke_token(token=collector.token, by=make.person(), at=timezone.now(), reason="stolen")
+            return super().read(size)
+
+    environ = RequestFactory()._base_environ(
+        **told, REQUEST_METHOD="POST", PATH_INFO=PATH, CONTENT_LENGTH=str(len(data))
+    )
+    answer = posts.hand_over_usage(WSGIRequest({**environ, "wsgi.input": SlowBody(data)}))
+    assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="usage imports"')
+    assert (UsageImport.objects.count(), kept_files()) == (0, [])
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "right/Asia/Hong_Kong", "posixrules"])
+def test_zone_that_is_another_one_elsewhere_is_refused(zone: str) -> None:
+    status, _told = Collector(small_centre()).post(spelled({}), f"{WINDOW}&time_zone={zone}")
+    assert status in {400, 422}  # 400 where the machine does not know it
+    assert UsageImport.objects.count() == 0
 
 
 def test_browser_of_somebody_signed_in_needs_no_csrf_token_because_its_cookie_does_not_count() -> None:
