@@ -16,6 +16,7 @@ from allocations import usage
 from allocations.admin.runs import OBSERVATIONS_PER_PAGE
 from allocations.importing import looking_up, stored_files
 from allocations.models import Allocation, JobRun, RunObservation, UsageImport
+from allocations.slurm.sacct import open_export
 from centre.models import Cluster
 from centre.permissions import StaffRole
 from tests import make
@@ -125,13 +126,12 @@ def test_lines_about_other_runs_are_not_read_as_exports(
     """A short number stands in almost every line: reading each as an export took minutes for a large file."""
     usage_import = imported(*(run(n) for n in (1, 10, 11, 12)), hours=1)
     read: list[int] = []
-    really = looking_up.open_export
 
     def counted(*given: Any, **named: Any) -> Any:
         read.append(1)
-        return really(*given, **named)
+        return open_export(*given, **named)
 
-    monkeypatch.setattr(looking_up, "open_export", counted)
+    monkeypatch.setattr("allocations.importing.looking_up.open_export", counted)
     found = looking_up.lines_of_run(usage_import, JobRun.objects.get(job_id_raw=1))
     assert found is not None
     assert ([line.number for line in found.lines], len(read)) == ([2], 1)
