@@ -9,9 +9,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from django.conf import settings
+from django.conf import settings as portal
 from django.db import transaction
 from django.utils import timezone
+from pytest_django import Settings
 
 from allocations.models import JobRun, QuarantinedRecord, UsageImport
 from allocations.usage import UnreadableExport, import_usage
@@ -31,8 +32,14 @@ EXPORTED_AT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, settings: Settings) -> None:
+    """Files of these tests alone: servers of other tests may still receive theirs."""
+    settings.USAGE_FILES_DIR = tmp_path
+
+
 def kept_files() -> set[Path]:
-    return {path for path in Path(settings.USAGE_FILES_DIR).rglob("*") if path.is_file()}
+    return {path for path in Path(portal.USAGE_FILES_DIR).rglob("*") if path.is_file()}
 
 
 def told(made: Mutant, cluster: Cluster, contents: bytes) -> Iterator[str]:

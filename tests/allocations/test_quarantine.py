@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as portal
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from allocations import merging, usage
 from allocations.admin.quarantine_words import REASONS
@@ -71,8 +72,14 @@ def mend(record: QuarantinedRecord, text: str, by: User) -> UsageImport:
     return quarantine.mend(record=record, text=text, by=by, at=timezone.now())
 
 
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, settings: Settings) -> None:
+    """Files of these tests alone: servers of other tests may still receive theirs."""
+    settings.USAGE_FILES_DIR = tmp_path
+
+
 def kept_files() -> set[Path]:
-    return set(Path(settings.USAGE_FILES_DIR).rglob("*.gz"))
+    return set(Path(portal.USAGE_FILES_DIR).rglob("*.gz"))
 
 
 def books() -> tuple[Any, ...]:
