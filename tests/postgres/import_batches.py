@@ -1,6 +1,7 @@
 """Many random histories at once: each batch has a cluster into which many import, and a twin that one imports alone."""
 
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -80,7 +81,7 @@ def is_late(payer: Payer) -> bool:
 
 def place_of(batch: Batch, *, project: Project, zone: ZoneInfo | None = None) -> Place:
     """A cluster of its own, on which the plan holds once the acts between the imports were done."""
-    cluster = make.cluster(time_zone=(zone or batch.zone).key)
+    cluster = make.cluster(f"life-{secrets.token_hex(4)}", time_zone=(zone or batch.zone).key)
     at, pools = timezone.now(), {}
     for code in ("h", "a"):
         pools[code] = machines.register_pool(

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -28,7 +28,7 @@ from allocations.importing import working
 from allocations.importing.receiving import receive
 from allocations.models import UsageImport
 from centre.models import Cluster
-from tests.postgres.import_processes import database
+from tests.postgres.import_processes import Where, here
 
 PATIENCE = 60
 KILLED = -signal.SIGKILL
@@ -95,9 +95,9 @@ class Send:
         )
 
 
-def work(channel: Connection, where: Mapping[str, Any], die_at: int, send: Send | None) -> None:
+def work(channel: Connection, where: Where, die_at: int, send: Send | None) -> None:
     """What the process does: work the queue through, or hand a file over; then tell how that ended, and its points."""
-    connection.settings_dict.update(where)
+    where.go()
     connection.ensure_connection()
     points = Points(die_at)
     channel.send("begins")
@@ -147,9 +147,7 @@ def worker(*, die_at: int = 0, options: str = "", send: Send | None = None) -> W
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.postgres.taking", "tests.postgres.import_killing"])
-    where = database()
-    if options:
-        where["OPTIONS"] = {**where["OPTIONS"], "options": options}
+    where = here(options=options) if options else here()
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, where, die_at, send), daemon=True)
     process.start()

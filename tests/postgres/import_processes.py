@@ -20,6 +20,7 @@ from django.apps import apps
 if not apps.ready:
     django.setup()
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -167,9 +168,9 @@ VARIANTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 
 
-def take_part(channel: Connection, start: Barrier, database: dict[str, Any], variant: str) -> None:
+def take_part(channel: Connection, start: Barrier, where: "Where", variant: str) -> None:
     """What a process does: with every list of acts that it is sent, begin with the others and tell what went wrong."""
-    connection.settings_dict.update(database)
+    where.go()
     with VARIANTS[variant]():
         while (acts := channel.recv()) is not None:
             connection.ensure_connection()
@@ -186,9 +187,23 @@ def problem_of(act: Act) -> str:
     return ""
 
 
-def database() -> dict[str, Any]:
-    """Where this process's connection leads, for one that is started."""
-    return {name: connection.settings_dict[name] for name in ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")}
+@dataclass(frozen=True)
+class Where:
+    """Where this process's connection leads and its files lie, for one that is started."""
+
+    database: dict[str, Any]
+    files: str
+
+    def go(self) -> None:
+        connection.settings_dict.update(self.database)
+        settings.USAGE_FILES_DIR = self.files
+
+
+def here(**options: str) -> Where:
+    """The place of this process; `options` of the connection may be others."""
+    names = ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+    database = {name: connection.settings_dict[name] for name in names}
+    return Where({**database, "OPTIONS": {**database["OPTIONS"], **options}}, str(settings.USAGE_FILES_DIR))
 
 
 @contextmanager
@@ -200,7 +215,7 @@ def importers(size: int, *, variant: str = "") -> Iterator[Callable[[Sequence[Se
     channels, processes = [], []
     for _ in range(size):
         ours, theirs = context.Pipe()
-        process = context.Process(target=take_part, args=(theirs, start, database(), variant), daemon=True)
+        process = context.Process(target=take_part, args=(theirs, start, here(), variant), daemon=True)
         process.start()
         theirs.close()  # a process that breaks is then seen as the end of its channel
         channels.append(ours)

@@ -222,8 +222,10 @@ def db_worker(*options: str) -> "subprocess.Popen[bytes]":
     where = connection.get_connection_params()
     asked = urlencode({name: where[name] for name in ("host", "port", "user", "password") if where.get(name)})
     command = [sys.executable, "manage.py", "db_worker", "--no-startup-delay", "--interval", "0.1", *options]
-    env = {**os.environ, "DATABASE_URL": f"postgres:///{where['dbname']}?{asked}"}
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ours = {"DATABASE_URL": f"postgres:///{where['dbname']}?{asked}", "USAGE_FILES_DIR": str(portal.USAGE_FILES_DIR)}
+    return subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **ours}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def test_import_of_a_killed_worker_is_taken_up_by_a_new_one_after_the_lease() -> None:
