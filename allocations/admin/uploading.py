@@ -1,5 +1,6 @@
 """The form on which an officer hands an export over, with what the file does not tell itself."""
 
+import logging
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 
 from allocations.importing.receiving import receive, refuse_window
@@ -21,6 +22,8 @@ from centre.days import FIRST
 from centre.http import signed_in
 from centre.models import Cluster
 
+log = logging.getLogger(__name__)
+NOT_KEPT: Final = gettext_noop("The portal cannot keep the file at the moment. Nothing was imported; try again later.")
 TO_THE_SECOND: Final = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -129,6 +132,9 @@ def upload_page(request: HttpRequest, page: KeptAdmin[Any]) -> HttpResponse:
             )
         except UnreadableExport as refused:
             raise ValidationError({"file": str(refused)}) from refused
+        except OSError as error:
+            log.exception("An uploaded export could not be kept")
+            raise ValidationError({"file": gettext(NOT_KEPT)}) from error
         if not is_new:
             return gettext("You handed this file over a moment ago. This is what becomes of it."), usage_import
         return gettext("The file is safe. It is imported now; this page shows how far it is."), usage_import

@@ -4,6 +4,7 @@ A mended record is an import of its own: a file of the original first line and t
 time zone. The counts of the original import never change; the record names the import that it went into.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from allocations.slurm.sacct import BadRecord, Export, Record, Row, open_export
 from centre import audit
 from centre.models import User
 
+log = logging.getLogger(__name__)
 State = QuarantinedRecord.State
 
 LONGEST_TEXT: Final = 10_000
@@ -139,6 +141,11 @@ def mend(*, record: QuarantinedRecord, text: str, by: User, at: datetime) -> Usa
             stored_files.forget(kept)
         if isinstance(error, UnreadableExport):
             raise NotMended(str(error)) from error
+        if isinstance(error, OSError):
+            log.exception("A mended record could not be kept")
+            raise NotMended(
+                _("The portal cannot keep the file at the moment. Nothing was imported; try again later.")
+            ) from error
         raise
     return usage_import
 

@@ -3,6 +3,7 @@
 import gzip
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from allocations.admin.uploading import NOT_KEPT
 from allocations.importing import stored_files, working
 from allocations.models import LedgerEntry, QuarantinedRecord, UsageImport
 from centre.models import Cluster, Event, User
@@ -119,6 +121,16 @@ def test_instants_that_cannot_be_right_are_refused_beside_their_field(
     assert list(errors(upload(client, cluster, spelled(), as_of=late))) == ["as_of"]
     assert list(errors(upload(client, cluster, spelled(), covers_from="2026-11-22T13:00"))) == ["covers_from"]
     assert list(errors(upload(client, cluster, spelled(), as_of="0026-11-22T13:00"))) == ["as_of"]
+    assert UsageImport.objects.count() == 0
+
+
+def test_a_store_that_cannot_be_written_is_told_on_the_form(
+    client: Client, officer: User, cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "usage").write_text("a file where the folder should be")
+    with override_settings(USAGE_FILES_DIR=tmp_path / "usage"):
+        told = errors(upload(client, cluster, spelled(run(7))))
+    assert told == {"file": [NOT_KEPT]}
     assert UsageImport.objects.count() == 0
 
 

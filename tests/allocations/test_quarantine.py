@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as portal
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -135,6 +135,19 @@ def test_a_record_that_is_still_wrong_changes_nothing_anywhere(
     record.refresh_from_db()
     assert record.state == "waiting"
     assert books() == before
+
+
+def test_a_record_that_cannot_be_kept_changes_nothing(allocation: Allocation, officer: User, tmp_path: Path) -> None:
+    [record] = waiting(run(7, End="1795000001"))
+    before = books()
+    (tmp_path / "full").write_text("a file where the folder should be")
+    with (
+        override_settings(USAGE_FILES_DIR=tmp_path / "full"),
+        pytest.raises(quarantine.NotMended, match="cannot keep the file at the moment"),
+    ):
+        mend(record, line(7), officer)
+    record.refresh_from_db()
+    assert (record.state, books()) == ("waiting", before)
 
 
 def test_a_mended_record_that_the_books_know_is_unchanged(allocation: Allocation, officer: User) -> None:
