@@ -89,7 +89,8 @@ def keep(stream: Readable, *, folder: str, at: datetime) -> KeptFile:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _force_to_disk(path.parent)
+    for above in (path.parent, path.parent.parent, path.parent.parent.parent):  # a month or year may be new
+        _force_to_disk(above)
     return KeptFile(name, sha256.hexdigest(), size, stored, header)
 
 
