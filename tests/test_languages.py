@@ -27,6 +27,10 @@ CHINESE = ("zh-hant", "zh-hans")
 ALLOWED = re.compile(
     r"""
       (?:GPU|Slurm|sacct|CSV|UTC|TRES|QOS|ID|SHA-256|HKT|ClusterName|UTF-8|YYYY-MM-DD)(?![A-Za-z])
+    # fields of sacct within a Chinese sentence, and sizes
+    | (?<=[\u4e00-\u9fff、])[ ]?(?:Submit|Start|End|AllocTRES|NUL)\b
+    | \b(?:Submit|Start|End|AllocTRES|NUL)[ ]?(?=[\u4e00-\u9fff、])
+    | (?<=\d)[\s\u00a0](?:KB|MB)\b
     | HK\$ | <?[\w.+-]+@[\w.-]+>? | https?://\S+ | gres/gpu(?::\w+)? | Asia/Hong_Kong
     | \b(?:True|False|PENDING|RUNNING|COMPLETED)\b | \bbilling=\S+  # Django's words for tick and cross; Slurm's states
     | \b(?:[a-z]+[ :-])?[a-z]+(?:-[a-z\d]+)*-\d+(?::[\w-]+)*        # codes and sources: award S-1, usage import-1:2
