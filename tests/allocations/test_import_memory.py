@@ -1,11 +1,12 @@
 """How much memory an import takes, whatever comes: the command itself in a process of its own, fed by a pipe.
 
-The peak is what the kernel counted of that process. A database server's memory is its own affair.
+The peak is what the kernel counted of that process (Linux). A database server's memory is its own affair.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +36,23 @@ from allocations.slurm.sacct import open_export
 rows = list(open_export(sys.stdin.buffer, zone=ZoneInfo("Asia/Hong_Kong"), cluster="hgx"))
 print(len(rows))
 """
+TELLING = """
+import atexit, re, runpy, sys
+from pathlib import Path
+
+told, sys.argv = Path(sys.argv[1]), sys.argv[2:]
+def tell():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    told.write_text(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+
+atexit.register(tell)
+if sys.argv[0] == "-c":
+    exec(sys.argv[1])
+else:
+    sys.path.insert(0, "")
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 Shape = Callable[[int], Iterator[bytes]]
 
 
@@ -48,24 +66,28 @@ def database_url() -> str:
 
 
 def peak(command: Sequence[str], pieces: Iterator[bytes], **environment: str) -> tuple[int, str]:
-    """The greatest resident memory (MB) of a Python command that is fed these pieces, and what it printed."""
-    with subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        feeder = threading.Thread(target=fed, args=(process.stdin, pieces))
-        feeder.start()
-        printed = process.stdout.read().decode()
-        _pid, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        feeder.join()
-    return usage.ru_maxrss // (1024 if sys.platform == "linux" else MB), printed
+    """The greatest resident memory (MB) of a Python command that is fed these pieces, and what it printed.
+
+    The command's process tells it itself in the end: what `wait4` says begins with the memory of the process that
+    started it, which in a long run of tests is more than an import's.
+    """
+    with tempfile.NamedTemporaryFile() as told:
+        with subprocess.Popen(
+            [sys.executable, "-c", TELLING, told.name, *command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            feeder = threading.Thread(target=fed, args=(process.stdin, pieces))
+            feeder.start()
+            printed = process.stdout.read().decode()
+            process.wait()
+            feeder.join()
+        return int(told.read()) // 1024, printed
 
 
 def fed(pipe: Any, pieces: Iterator[bytes]) -> None:
