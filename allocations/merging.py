@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from allocations import staging
 from allocations.models import UsageImport
-from allocations.models.usage import RunContent
+from allocations.models.usage import RunContent, outcome_sql
 from allocations.posting import add_to_daily_usage
 from allocations.recharging import RUN_COLUMNS
 from allocations.slurm.sacct import Record
@@ -366,11 +366,11 @@ def fill_gaps() -> None:
         for sign, name in (("-", "run.user_name"), ("", "learnt.user_name")):
             add_to_daily_usage(
                 f"""
-                SELECT charge.allocation_id, charge.day, {name}, {sign}SUM(charge.seconds)
+                SELECT charge.allocation_id, charge.day, {name}, {outcome_sql("run")}, {sign}SUM(charge.seconds)
                 FROM learnt JOIN allocations_jobrun AS run ON run.id = learnt.run_id
                 JOIN allocations_runcharge AS charge ON charge.run_id = run.id
                 WHERE run.user_name = '' AND learnt.user_name <> ''
-                GROUP BY charge.allocation_id, charge.day, {name}
+                GROUP BY 1, 2, 3, 4
                 """  # noqa: S608  no text from outside
             )
         fields = ("user_name", "job_id", "qos", "job_name")
@@ -398,15 +398,22 @@ def note_changed_runs(usage_import: UsageImport, last: int) -> None:
     )
 
 
-def renamed_usage(sign: str, name: str) -> str:
-    """The daily usage of runs whose user name changes: taken from the old name (`-`), given to the new one."""
+def regrouped_usage(sign: str) -> str:
+    """The daily usage of runs whose user name or outcome changes: taken from the old row (`-`), given to the new."""
+    new_name, old_outcome, new_outcome = kept_name("staged"), outcome_sql("run"), outcome_sql("staged")
+    name, outcome = ("run.user_name", old_outcome) if sign == "-" else (new_name, new_outcome)
     return f"""
-        SELECT charge.allocation_id, charge.day, {name}, {sign}SUM(charge.seconds)
+        SELECT charge.allocation_id, charge.day, {name}, {outcome}, {sign}SUM(charge.seconds)
         FROM staged JOIN allocations_jobrun AS run ON run.id = staged.run_id
         JOIN allocations_runcharge AS charge ON charge.run_id = run.id
-        WHERE staged.fate = 'wins' AND staged.user_name <> run.user_name AND staged.user_name <> ''
-        GROUP BY charge.allocation_id, charge.day, {name}
+        WHERE staged.fate = 'wins' AND ({new_name} <> run.user_name OR {old_outcome} <> {new_outcome})
+        GROUP BY 1, 2, 3, 4
     """  # noqa: S608
+
+
+def kept_name(record: str) -> str:
+    """SQL for whose run it is once a record has won over the row of its run."""
+    return f"COALESCE(NULLIF({record}.user_name, ''), run.user_name)"
 
 
 def unmatched_runs(usage_import: UsageImport, last: int) -> int:

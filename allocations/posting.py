@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from allocations import staging
 from allocations.models import Allocation, LedgerEntry
+from allocations.models.usage import outcome_sql
 from centre.amounts import hours_text
 from centre.models import User
 
@@ -258,11 +259,11 @@ def post_usage(*, source_reference: str, at: datetime) -> int:
         )
     (bounds,) = staging.rows("SELECT MIN(run_id), MAX(run_id) FROM usage_delta")
     add_to_daily_usage(
-        """
-        SELECT delta.allocation_id, delta.day, run.user_name, SUM(delta.seconds)
+        f"""
+        SELECT delta.allocation_id, delta.day, run.user_name, {outcome_sql("run")}, SUM(delta.seconds)
         FROM usage_delta AS delta JOIN allocations_jobrun AS run ON run.id = delta.run_id
-        WHERE run.id BETWEEN %s AND %s GROUP BY delta.allocation_id, delta.day, run.user_name
-        """,
+        WHERE run.id BETWEEN %s AND %s GROUP BY 1, 2, 3, 4
+        """,  # noqa: S608  no text from outside
         bounds,  # else PostgreSQL may read every run there ever was
     )
     return staging.number("SELECT SUM(seconds) FROM usage_delta")
@@ -280,11 +281,11 @@ def move_used() -> None:
 
 
 def add_to_daily_usage(differences: str, parameters: Sequence[Any] = ()) -> None:
-    """Add `SELECT allocation_id, day, user_name, seconds` to the rollup; each (allocation, day, user) at most once."""
+    """Add `SELECT allocation_id, day, user_name, outcome, seconds` to the rollup; what names a row at most once."""
     staging.execute(
         f"""
-        INSERT INTO allocations_dailyusage (allocation_id, day, user_name, seconds) {differences}
-        ON CONFLICT (allocation_id, day, user_name)
+        INSERT INTO allocations_dailyusage (allocation_id, day, user_name, outcome, seconds) {differences}
+        ON CONFLICT (allocation_id, day, user_name, outcome)
         DO UPDATE SET seconds = allocations_dailyusage.seconds + excluded.seconds
         """,
         parameters,

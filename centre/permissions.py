@@ -31,12 +31,15 @@ class ProjectRole(models.TextChoices):
     VIEWER = "viewer", _("Viewer")  # sees, changes nothing
 
 
-TENANTS = "centre.tenant centre.representative centre.project centre.membership centre.clusteruser centre.user"
+TENANTS = (
+    "centre.tenant centre.representative centre.project centre.membership centre.invitation centre.clusteruser "
+    "centre.user"
+)
 MACHINES = "centre.centre centre.site centre.cluster centre.gpupool centre.poolmapping centre.capacity centre.outage"
 MONEY = "centre.listprice subsidies.scheme subsidies.fundentry"
 BOOKS = (
     "allocations.allocation allocations.drawingaccount allocations.ledgerentry allocations.changerequest "
-    "allocations.notice "
+    "allocations.notice allocations.statement "
     "allocations.periodendrule allocations.periodend allocations.takebackrule allocations.takebackwarning "
     "allocations.takebackexemption"
 )
@@ -49,7 +52,7 @@ CASES = (
     "subsidies.application subsidies.applicationask subsidies.applicationstep subsidies.decision "
     "subsidies.decisiongrant subsidies.condition subsidies.award subsidies.awardgrant subsidies.subsidyproject"
 )
-PEOPLE = "centre.user centre.appointment"
+PEOPLE = "centre.user centre.appointment centre.letter"
 TRAIL = "centre.event"
 
 R = StaffRole

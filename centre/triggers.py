@@ -246,6 +246,8 @@ RULES: tuple[Rule, ...] = (
         when=NEEDS_TWO_PEOPLE,
         message="someone has to ask and someone else to approve",
     ),
+    append_only("allocations", "allocations_statement"),
+    append_only("centre", "centre_letter"),
     append_only("subsidies", "subsidies_fundentry"),
     append_only("subsidies", "subsidies_applicationstep"),
     append_only("subsidies", "subsidies_awardgrant"),

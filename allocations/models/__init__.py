@@ -12,9 +12,11 @@ from allocations.models.rules import (
     TakeBackRule,
     TakeBackWarning,
 )
+from allocations.models.statements import Statement
 from allocations.models.usage import (
     DailyUsage,
     JobRun,
+    Outcome,
     RunCharge,
     RunObservation,
     RunRefund,
@@ -30,6 +32,7 @@ __all__ = [
     "LedgerEntry",
     "Notice",
     "NoticeOptOut",
+    "Outcome",
     "PeriodEnd",
     "PeriodEndRule",
     "QuarantinedRecord",
@@ -37,6 +40,7 @@ __all__ = [
     "RunCharge",
     "RunObservation",
     "RunRefund",
+    "Statement",
     "TakeBackExemption",
     "TakeBackRule",
     "TakeBackWarning",

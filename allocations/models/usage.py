@@ -248,14 +248,59 @@ class DailyUsageQuerySet(models.QuerySet["DailyUsage"]):
         return sums
 
 
+class Outcome(models.TextChoices):
+    """How a run ended, in the classes by which a team sees what its time was good for."""
+
+    COMPLETED = "completed", _("Completed")
+    UNFINISHED = "unfinished", _("Still running")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    TIMED_OUT = "timed_out", _("Time limit reached")
+    INTERRUPTED = "interrupted", _("Interrupted by the machine")
+    OTHER = "other", _("Ended otherwise")
+
+
+STATES_OF_OUTCOMES = {
+    Outcome.COMPLETED: ("COMPLETED",),
+    Outcome.FAILED: ("FAILED", "OUT_OF_MEMORY"),
+    Outcome.TIMED_OUT: ("TIMEOUT", "DEADLINE"),
+    Outcome.INTERRUPTED: ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REQUEUED", "RESIZING"),
+    Outcome.CANCELLED: ("CANCELLED", "REVOKED"),
+}
+"""Slurm's states of finished runs; `CANCELLED` is often followed by who did it."""
+
+
+def outcome_of(state: str, *, finished: bool) -> Outcome:
+    """The class of a run by its state."""
+    if not finished:
+        return Outcome.UNFINISHED
+    word = state.partition(" ")[0]
+    return next((outcome for outcome, states in STATES_OF_OUTCOMES.items() if word in states), Outcome.OTHER)
+
+
+def outcome_sql(run: str) -> str:
+    """The same in SQL, for a table or alias that has the columns `state` and `finished`."""
+    whens = [f"WHEN NOT {run}.finished THEN '{Outcome.UNFINISHED.value}'"]
+    for outcome, states in STATES_OF_OUTCOMES.items():
+        holds = " OR ".join(
+            f"{run}.state = '{state}' OR SUBSTR({run}.state, 1, {len(state) + 1}) = '{state} '" for state in states
+        )
+        whens.append(f"WHEN {holds} THEN '{outcome.value}'")
+    return f"CASE {' '.join(whens)} ELSE '{Outcome.OTHER.value}' END"
+
+
 class DailyUsage(models.Model):
-    """The rollup that pages read: GPU-seconds per allocation, accounting day and user name; sums of run charges."""
+    """The rollup that pages read: GPU-seconds per allocation, accounting day, user name and outcome.
+
+    Sums of run charges. A row may be 0: what it told has moved to another name, or to another outcome.
+    """
 
     allocation = models.ForeignKey(
         Allocation, on_delete=models.PROTECT, related_name="daily_usage", verbose_name=_("allocation"), db_index=False
     )
     day = models.DateField(_("accounting day"))
     user_name = models.CharField(_("user name on the cluster"), max_length=128, blank=True)
+    outcome = models.CharField(_("how the runs ended"), max_length=12, choices=Outcome.choices, default=Outcome.OTHER)
     seconds = models.BigIntegerField(_("GPU-seconds"))
 
     objects = DailyUsageQuerySet.as_manager()
@@ -263,11 +308,21 @@ class DailyUsage(models.Model):
     class Meta:
         verbose_name = _("daily usage")
         verbose_name_plural = _("daily usage")
-        ordering = ("allocation", "day", "user_name")
+        ordering = ("allocation", "day", "user_name", "outcome")
         indexes = (models.Index(fields=("day",), name="daily_usage_of_day"),)
         constraints = (
             models.UniqueConstraint(
-                fields=("allocation", "day", "user_name"), name="daily_usage_has_one_row_per_allocation_day_and_user"
+                fields=("allocation", "day", "user_name", "outcome"),
+                name="daily_usage_has_a_row_per_allocation_day_user_and_outcome",
+            ),
+            models.CheckConstraint(
+                name="daily_usage_outcome_is_known",
+                condition=Q(
+                    outcome__in=(
+                        *("completed", "unfinished", "failed", "cancelled"),
+                        *("timed_out", "interrupted", "other"),
+                    )
+                ),
             ),
         )
 

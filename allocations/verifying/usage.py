@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.db.models import F, Max, Min, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
@@ -167,37 +168,58 @@ class ClusterBooks:
         return payers[0] if payers else None
 
 
+OUTCOMES = """
+    CASE WHEN NOT finished THEN 'unfinished'
+         WHEN word = 'COMPLETED' THEN 'completed'
+         WHEN word IN ('FAILED', 'OUT_OF_MEMORY') THEN 'failed'
+         WHEN word IN ('CANCELLED', 'REVOKED') THEN 'cancelled'
+         WHEN word IN ('TIMEOUT', 'DEADLINE') THEN 'timed_out'
+         WHEN word IN ('NODE_FAIL', 'BOOT_FAIL', 'PREEMPTED', 'REQUEUED', 'RESIZING') THEN 'interrupted'
+         ELSE 'other' END
+"""
+"""How a run ended, of a row with `finished` and the first `word` of its state."""
+FIRST_WORD = {
+    "postgresql": "SPLIT_PART(state, ' ', 1)",
+    "sqlite": "CASE INSTR(state, ' ') WHEN 0 THEN state ELSE SUBSTR(state, 1, INSTR(state, ' ') - 1) END",
+}
+
+
 def wrong_daily_usage() -> Iterator[str]:
     """The rollup that pages read against the run charges.
 
-    A row of 0 may outlive its charges: their run was found to be of another user. Then an export that named the first
-    user, or none, is known.
+    A row of 0 may outlive its charges: their run was found to be of another user, or has ended otherwise since. Then an
+    export that named the first user, or none, is known.
     """
     found = rows(
-        """
-        SELECT allocation_id, day, user_name, kept, said, is_kept FROM (
-            SELECT allocation_id, day, user_name,
+        f"""
+        WITH run AS (
+            SELECT id, user_name, {OUTCOMES} AS outcome FROM (
+                SELECT id, user_name, finished, {FIRST_WORD[connection.vendor]} AS word FROM allocations_jobrun
+            ) AS worded
+        )
+        SELECT allocation_id, day, user_name, outcome, kept, said, is_kept FROM (
+            SELECT allocation_id, day, user_name, outcome,
                    SUM(kept) AS kept, SUM(said) AS said, SUM(is_kept) AS is_kept, SUM(is_said) AS is_said
             FROM (
-                SELECT allocation_id, day, user_name, seconds AS kept, 0 AS said, 1 AS is_kept, 0 AS is_said
+                SELECT allocation_id, day, user_name, outcome, seconds AS kept, 0 AS said, 1 AS is_kept, 0 AS is_said
                 FROM allocations_dailyusage
                 UNION ALL
-                SELECT charge.allocation_id, charge.day, run.user_name, 0, SUM(charge.seconds), 0, 1
-                FROM allocations_runcharge AS charge JOIN allocations_jobrun AS run ON run.id = charge.run_id
-                GROUP BY charge.allocation_id, charge.day, run.user_name
-            ) AS told GROUP BY allocation_id, day, user_name
+                SELECT charge.allocation_id, charge.day, run.user_name, run.outcome, 0, SUM(charge.seconds), 0, 1
+                FROM allocations_runcharge AS charge JOIN run ON run.id = charge.run_id
+                GROUP BY charge.allocation_id, charge.day, run.user_name, run.outcome
+            ) AS told GROUP BY allocation_id, day, user_name, outcome
         ) AS sums
         WHERE kept <> said OR is_kept <> 1 OR (is_said = 0 AND NOT EXISTS (
-            SELECT 1 FROM allocations_runcharge AS charge
+            SELECT 1 FROM allocations_runcharge AS charge JOIN run ON run.id = charge.run_id
             LEFT JOIN allocations_runobservation AS seen
               ON seen.run_id = charge.run_id AND seen.user_name = sums.user_name
             WHERE charge.allocation_id = sums.allocation_id AND charge.day = sums.day
-              AND (seen.id IS NOT NULL OR sums.user_name = '')))
-        ORDER BY allocation_id, day, user_name
-        """
+              AND (seen.id IS NOT NULL OR sums.user_name IN ('', run.user_name))))
+        ORDER BY allocation_id, day, user_name, outcome
+        """  # noqa: S608  no text from outside
     )
-    for allocation, day, user, kept, said, is_kept in found:
-        where = f"Daily usage of “{user}” on allocation #{allocation} on {day}"
+    for allocation, day, user, outcome, kept, said, is_kept in found:
+        where = f"Daily usage of “{user}” ({outcome}) on allocation #{allocation} on {day}"
         if kept != said:
             yield f"{where}: {kept} GPU-seconds, the run charges say {said}."
         else:

@@ -1,7 +1,8 @@
 """What the centre itself is made of: people, tenants with their projects, machines, and what was done to them."""
 
 from centre.models.events import Event
-from centre.models.facility import Capacity, Centre, Cluster, GpuPool, ListPrice, Outage, PoolMapping, Site
+from centre.models.facility import Capacity, Centre, Cluster, GpuPool, ListPrice, Outage, PoolMapping, Site, WhenUsedUp
+from centre.models.invitations import Invitation, Letter
 from centre.models.people import Appointment, User
 from centre.models.tenants import ClusterUser, Membership, Project, Representative, Tenant
 
@@ -13,6 +14,8 @@ __all__ = [
     "ClusterUser",
     "Event",
     "GpuPool",
+    "Invitation",
+    "Letter",
     "ListPrice",
     "Membership",
     "Outage",
@@ -22,4 +25,5 @@ __all__ = [
     "Site",
     "Tenant",
     "User",
+    "WhenUsedUp",
 ]

@@ -37,6 +37,14 @@ def validate_time_zone(name: str) -> None:
         )
 
 
+class WhenUsedUp(models.TextChoices):
+    """What the scheduler does with new jobs of an allocation that has nothing left."""
+
+    OPEN = "open", _("They start as before")
+    SLOWED = "slowed", _("They start when nobody else waits")
+    BLOCKED = "blocked", _("They do not start")
+
+
 class Centre(TrilingualName):
     """The one row that says who the centre is, and the rules that it set itself."""
 
@@ -54,6 +62,16 @@ class Centre(TrilingualName):
         default=30,
         help_text=_("A transfer that nobody answers lets its GPU-hours go after so many days."),
     )
+    when_used_up = models.CharField(
+        _("when the hours are used up"),
+        max_length=10,
+        choices=WhenUsedUp.choices,
+        default=WhenUsedUp.SLOWED,
+        help_text=_(
+            "What becomes of new jobs of a team that has nothing left. Teams read it, and manage.py scheduler_states "
+            "tells it to whoever sets the scheduler."
+        ),
+    )
     is_demo = models.BooleanField(_("shows invented data"), default=False, editable=False)
 
     class Meta:
@@ -63,6 +81,10 @@ class Centre(TrilingualName):
             models.CheckConstraint(name="there_is_one_centre", condition=Q(id=1)),
             models.CheckConstraint(
                 name="two_person_threshold_is_not_negative", condition=Q(two_person_above_seconds__gte=0)
+            ),
+            models.CheckConstraint(
+                name="what_happens_when_hours_are_used_up_is_known",
+                condition=Q(when_used_up__in=("open", "slowed", "blocked")),
             ),
         )
 

@@ -101,8 +101,8 @@ def books() -> dict[str, list[tuple[object, ...]]]:
             "GROUP BY allocation_id, effective_on HAVING SUM(seconds) <> 0 ORDER BY 1, 2"
         ),
         "daily": query(
-            "SELECT allocation_id, day, user_name, seconds FROM allocations_dailyusage "
-            "WHERE seconds <> 0 ORDER BY 1, 2, 3"
+            "SELECT allocation_id, day, user_name, outcome, seconds FROM allocations_dailyusage "
+            "WHERE seconds <> 0 ORDER BY 1, 2, 3, 4"
         ),
         "totals": query(
             "SELECT id, granted_seconds, used_seconds, held_seconds FROM allocations_allocation ORDER BY id"

@@ -234,8 +234,8 @@ def books() -> dict[str, list[tuple[object, ...]]]:
             "GROUP BY a.reference, e.effective_on HAVING SUM(e.seconds) <> 0 ORDER BY 1, 2"
         ),
         "daily": query(
-            "SELECT a.reference, d.day, d.user_name, d.seconds FROM allocations_dailyusage d "
-            "JOIN allocations_allocation a ON a.id = d.allocation_id WHERE d.seconds <> 0 ORDER BY 1, 2, 3"
+            "SELECT a.reference, d.day, d.user_name, d.outcome, d.seconds FROM allocations_dailyusage d "
+            "JOIN allocations_allocation a ON a.id = d.allocation_id WHERE d.seconds <> 0 ORDER BY 1, 2, 3, 4"
         ),
         "totals": query(
             "SELECT reference, used_seconds FROM allocations_allocation WHERE used_seconds <> 0 ORDER BY 1"

@@ -68,8 +68,8 @@ def stored_books(cluster_id: int) -> Books:
     ):
         books.entries[payers[payer][0], day_of(day)] = int(seconds)
     for payer, day, user, seconds in rows(
-        "SELECT allocation_id, day, user_name, seconds FROM allocations_dailyusage "
-        f"WHERE seconds <> 0 AND allocation_id IN ({marks})"
+        "SELECT allocation_id, day, user_name, SUM(seconds) FROM allocations_dailyusage "
+        f"WHERE allocation_id IN ({marks}) GROUP BY 1, 2, 3 HAVING SUM(seconds) <> 0"
     ):
         books.daily[payers[payer][0], day_of(day), user] = seconds
     return books

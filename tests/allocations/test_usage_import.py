@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from allocations.models import JobRun, LedgerEntry, QuarantinedRecord, RunCharge, RunObservation, UsageImport
+from allocations.models.usage import outcome_of
 from allocations.slurm.history import AccountPlan, History, make_history
 from allocations.usage import UnreadableExport
 from allocations.verifying import differences
@@ -351,7 +352,7 @@ def test_user_name_that_changes_moves_the_daily_usage() -> None:
     cluster = small_centre()
     imported(spelled({"State": "RUNNING", "End": "Unknown"}), cluster=cluster, as_of=NOON)
     imported(spelled({"User": "amy2"}), cluster=cluster, as_of=NOON)
-    assert [row[2:] for row in books()["daily"]] == [("amy2", RAN)]
+    assert [row[2:] for row in books()["daily"]] == [("amy2", "completed", RAN)]
     assert list(differences()) == []
 
 
@@ -407,6 +408,24 @@ def test_database_index_that_begins_again_is_another_run() -> None:
     assert list(JobRun.objects.order_by("job_id_raw").values_list("db_index", flat=True)) == ["71", "71"]
 
 
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        *[("COMPLETED", "completed"), ("FAILED", "failed"), ("OUT_OF_MEMORY", "failed"), ("TIMEOUT", "timed_out")],
+        *[("CANCELLED", "cancelled"), ("CANCELLED by 1000", "cancelled"), ("NODE_FAIL", "interrupted")],
+    ],
+)
+def test_run_that_ends_moves_the_daily_usage_to_its_outcome(state: str, outcome: str) -> None:
+    cluster = small_centre()
+    imported(spelled({"State": "RUNNING", "End": "Unknown"}), cluster=cluster, as_of=NOON)
+    assert [row[2:4] for row in books()["daily"]] == [("amy", "unfinished")]
+    imported(spelled({"State": state}), cluster=cluster, as_of=NOON)
+    assert [row[2:] for row in books()["daily"]] == [("amy", outcome, RAN)]
+    run = JobRun.objects.get()
+    assert outcome_of(run.state, finished=run.finished) == outcome
+    assert list(differences()) == []
+
+
 NEEDED_ONLY = ("JobIDRaw", "Account", "State", "Submit", "Start", "End", "AllocTRES", "Partition")
 
 
@@ -420,7 +439,7 @@ def test_export_that_leaves_columns_out_forgets_nothing(order: tuple[int, int]) 
     run = JobRun.objects.get()
     assert (run.user_name, run.job_id, run.job_name, run.db_index) == ("amy", "7", "train", "71")
     assert run.as_of == NOON + timedelta(hours=1)
-    assert [row[2:] for row in books()["daily"]] == [("amy", RAN)]
+    assert [row[2:] for row in books()["daily"]] == [("amy", "completed", RAN)]
     assert list(differences()) == []
 
 

@@ -318,12 +318,17 @@ def test_rollup_row_that_no_charge_explains_is_named(books: RichBooks) -> None:
     where = f"on allocation #{row.allocation_id} on {row.day}"
     assert says(
         after(row, user_name="nobody"),
-        f"Daily usage of “{row.user_name}” {where}: 0 GPU-seconds, the run charges say {row.seconds}.",
-        f"Daily usage of “nobody” {where}: {row.seconds} GPU-seconds, the run charges say 0.",
+        f"Daily usage of “{row.user_name}” ({row.outcome}) {where}: 0 GPU-seconds, the run charges say {row.seconds}.",
+        f"Daily usage of “nobody” ({row.outcome}) {where}: {row.seconds} GPU-seconds, the run charges say 0.",
+    )
+    assert says(
+        after(row, outcome="failed"),
+        f"Daily usage of “{row.user_name}” ({row.outcome}) {where}: 0 GPU-seconds, the run charges say {row.seconds}.",
+        f"Daily usage of “{row.user_name}” (failed) {where}: {row.seconds} GPU-seconds, the run charges say 0.",
     )
     nothing = DailyUsage.objects.filter(seconds=0).order_by("pk")[0]
     assert after(nothing, user_name="nobody") == [
-        f"Daily usage of “nobody” on allocation #{nothing.allocation_id} on {nothing.day}: "
+        f"Daily usage of “nobody” ({nothing.outcome}) on allocation #{nothing.allocation_id} on {nothing.day}: "
         "no run charge explains this row."
     ]
 
