@@ -418,7 +418,7 @@ def test_database_index_that_begins_again_is_another_run() -> None:
 def test_run_that_ends_moves_the_daily_usage_to_its_outcome(state: str, outcome: str) -> None:
     cluster = small_centre()
     imported(spelled({"State": "RUNNING", "End": "Unknown"}), cluster=cluster, as_of=NOON)
-    assert [row[2:4] for row in books()["daily"]] == [("amy", "unfinished")]
+    assert {row[2:4] for row in books()["daily"]} == {("amy", "unfinished")}
     imported(spelled({"State": state}), cluster=cluster, as_of=NOON)
     assert [row[2:] for row in books()["daily"]] == [("amy", outcome, RAN)]
     run = JobRun.objects.get()
