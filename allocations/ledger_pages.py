@@ -26,8 +26,8 @@ from allocations.ledger_words import BY_RULE, KINDS, source, what, who
 from allocations.models import Allocation, LedgerEntry
 from centre.days import FIRST
 from centre.exports import Parameters, csv_chunks
-from centre.http import signed_in
 from centre.models import Project, User
+from centre.team_pages import team_page
 
 ENTRIES_PER_PAGE = 50
 RUNS_PER_PAGE = 50
@@ -118,11 +118,6 @@ def named(allocation: Allocation) -> str:
     return allocation.reference
 
 
-def visible_project(request: HttpRequest, code: str) -> tuple[Project, User]:
-    user = signed_in(request)
-    return get_object_or_404(Project.objects.visible_to(user).select_related("tenant"), code=code), user
-
-
 def asked_for(request: HttpRequest, project: Project) -> tuple[LedgerForm, list[Allocation]]:
     """The filled form, and the allocations that it chooses from: those that end last come first."""
     rows = Allocation.objects.filter(project=project).select_related("pool__cluster__site")
@@ -133,10 +128,10 @@ def asked_for(request: HttpRequest, project: Project) -> tuple[LedgerForm, list[
 @require_safe
 def ledger(request: HttpRequest, code: str) -> HttpResponse:
     """The entries of one allocation with what was left after each, now or as of a past instant."""
-    project, user = visible_project(request, code)
+    team = team_page(request, code, section="ledger")
+    project, user = team.project, team.user
     form, allocations = asked_for(request, project)
-    context: dict[str, Any] = {"section": "projects", "project": project, "form": form}
-    context["there_are_books"] = bool(allocations)
+    context = team.context(form=form, there_are_books=bool(allocations))
     if not allocations or not form.is_valid():
         return render(request, "projects/ledger.html", context, status=200 if not allocations else 400)
     books, totals = form.books(), form.books().totals()
@@ -204,8 +199,7 @@ def ways_of(page: Page, form: LedgerForm, books: Books) -> list[tuple[str, str, 
 @require_safe
 def ledger_csv(request: HttpRequest, code: str) -> HttpResponseBase:
     """Every entry that the list shows, over all its pages, as a file."""
-    project, _user = visible_project(request, code)
-    form, allocations = asked_for(request, project)
+    form, allocations = asked_for(request, team_page(request, code, section="ledger").project)
     if not allocations or not form.is_valid():
         told = [str(message) for messages in form.errors.values() for message in messages]
         text = "\n".join(told) or gettext("This project has no allocation yet.")
@@ -226,7 +220,8 @@ def ledger_csv(request: HttpRequest, code: str) -> HttpResponseBase:
 @require_safe
 def ledger_entry(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     """One entry explained: its facts, what it belongs to, and the job runs behind it, adding up."""
-    project, user = visible_project(request, code)
+    team = team_page(request, code, section="ledger")
+    project, user = team.project, team.user
     entries = LedgerEntry.objects.filter(allocation__project=project)
     entry = get_object_or_404(
         entries.select_related("allocation__pool__cluster__site", "asked_by", "approved_by", "reverses"),
@@ -237,8 +232,6 @@ def ledger_entry(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     behind = explaining.behind(entry, user)
     partner = behind.partner.allocation.reference if behind.partner else "" if behind.partner_is_hidden else None
     context = {
-        "section": "projects",
-        "project": project,
         "entry": entry,
         "what": what(entry, partner),
         "who": who(entry),
@@ -250,7 +243,7 @@ def ledger_entry(request: HttpRequest, code: str, pk: int) -> HttpResponse:
         "may_see_trail": user.has_perm("centre.view_event"),
         **runs_behind(request, entry),
     }
-    return render(request, "projects/entry.html", context)
+    return render(request, "projects/entry.html", team.context(**context))
 
 
 def runs_behind(request: HttpRequest, entry: LedgerEntry) -> dict[str, Any]:

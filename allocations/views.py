@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import F, Min, OuterRef, Prefetch, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -23,6 +23,7 @@ from centre.models import Membership, Project
 from centre.models.tenants import Standing
 from centre.permissions import ProjectRole
 from centre.tables import show_page
+from centre.team_pages import team_page
 
 PROJECTS_PER_PAGE = 25
 LATEST_RUNS = 10
@@ -54,15 +55,12 @@ def with_open_hours(projects: QuerySet[Project], *, on: date) -> QuerySet[Projec
 @require_safe
 def project(request: HttpRequest, code: str) -> HttpResponse:
     """One project's quotas: what is left, how it was used lately, the latest job runs, and who belongs to it."""
-    user = signed_in(request)
-    shown = get_object_or_404(Project.objects.visible_to(user).select_related("tenant"), code=code)
-    now = timezone.now()
+    team = team_page(request, code, section="overview")
+    shown, now = team.project, team.at
     cards = cards_of(shown, at=now)
     current = [card for card in cards if not card.is_over]
     runs = JobRun.objects.with_member_names().latest_of_project(shown, accounts_of(cards), limit=LATEST_RUNS)
     context = {
-        "section": "projects",
-        "project": shown,
         "standing_tone": STANDING_TONES[Standing(shown.standing)],
         "steps": next_steps(shown, cards),
         "cards": current,
@@ -70,9 +68,9 @@ def project(request: HttpRequest, code: str) -> HttpResponse:
         "charts": charts_of(cards, at=now),
         "runs": RunTable(runs),
         "members": members_of(shown),
-        "links": registry.links_of(shown, user),
+        "links": registry.links_of(shown, team.user),
     }
-    return render(request, "projects/project.html", context)
+    return render(request, "projects/project.html", team.context(**context))
 
 
 def cards_of(project: Project, *, at: datetime) -> list[Card]:

@@ -31,6 +31,21 @@ class ProjectRole(models.TextChoices):
     VIEWER = "viewer", _("Viewer")  # sees, changes nothing
 
 
+class TeamAct(models.TextChoices):
+    """What a project's own people may do on its pages; everybody in the team, and its tenant's representatives, see."""
+
+    ASK = "ask", _("Ask the centre for GPU time, a longer period, a transfer")
+    MANAGE_MEMBERS = "manage_members", _("Invite people, change roles, remove people")
+    MANAGE_LEADS = "manage_leads", _("Make somebody a lead, or take that role from them")
+
+
+TEAM_MAY: dict[ProjectRole, frozenset[TeamAct]] = {
+    ProjectRole.LEAD: frozenset(TeamAct),
+    ProjectRole.MANAGER: frozenset({TeamAct.ASK, TeamAct.MANAGE_MEMBERS}),
+    ProjectRole.MEMBER: frozenset(),
+    ProjectRole.VIEWER: frozenset(),
+}
+
 TENANTS = (
     "centre.tenant centre.representative centre.project centre.membership centre.invitation centre.clusteruser "
     "centre.user"
@@ -112,6 +127,11 @@ def allows(roles: Iterable[StaffRole], permission: str) -> bool:
 def allows_app(roles: Iterable[StaffRole], app_label: str) -> bool:
     """Whether any of these staff roles may see anything of an app in the admin."""
     return any(permission.startswith(f"{app_label}.") for role in roles for permission in GRANTED[role])
+
+
+def team_may(role: ProjectRole | None, act: TeamAct) -> bool:
+    """Whether a role in a team carries an act; staff and representatives, who have none, only see."""
+    return role is not None and act in TEAM_MAY[role]
 
 
 def sees_every_project(roles: Iterable[StaffRole]) -> bool:

@@ -37,6 +37,16 @@ class Panel:
     numbers: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Tab:
+    """A page of a project in the row of tabs above its pages. `place` orders them, `name` tells which one is open."""
+
+    place: int
+    name: str
+    text: Text
+    url: str
+
+
 class DeskPart(models.TextChoices):
     """The parts of the desk, in the order in which they stand there; one without lines is left out."""
 
@@ -88,11 +98,13 @@ class DeskSection:
 
 AdminPanel = Callable[[models.Model, User], Panel | None]
 ProjectLinks = Callable[[Project, User], list[Link]]
+ProjectTabs = Callable[[Project, User], Iterable[Tab]]  # each asks at most one query
 DeskLines = Callable[[User, datetime], Iterable[DeskGroup]]  # each asks a constant number of queries
 
 reports: dict[str, Report] = {}
 admin_panels: list[AdminPanel] = []
 project_links: list[ProjectLinks] = []
+project_tabs: list[ProjectTabs] = []
 desk_lines: list[DeskLines] = []
 DESK_SHOWS = 20  # lines of a group; the rest is counted, and the group leads to the list
 
@@ -113,6 +125,11 @@ def panels_of(record: models.Model, user: User) -> list[Panel]:
 def links_of(project: Project, user: User) -> list[Link]:
     """Where else the apps can lead this person from a project's page."""
     return [link for links in project_links for link in links(project, user)]
+
+
+def tabs_of(project: Project, user: User) -> list[Tab]:
+    """The pages of a project that this person may open, in their order."""
+    return sorted((tab for tabs in project_tabs for tab in tabs(project, user)), key=lambda tab: tab.place)
 
 
 def desk_of(user: User, at: datetime) -> list[DeskSection]:

@@ -14,5 +14,6 @@ class SubsidiesConfig(AppConfig):
 
         registry.add_reports(*reports.REPORTS)
         registry.project_links.append(plugs.project_links)
+        registry.project_tabs.append(plugs.project_tabs)
         registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant))
         registry.desk_lines.append(desk.decisions_waiting)

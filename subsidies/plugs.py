@@ -6,7 +6,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from centre.models import Project, Tenant, User
-from centre.registry import Link, Panel
+from centre.registry import Link, Panel, Tab
 from centre.templatetags.portal import hkd, percent
 from subsidies.models import Application, Award
 from subsidies.views import subsidy_url
@@ -22,6 +22,13 @@ def project_links(project: Project, user: User) -> list[Link]:
     note = _("Award %(number)s pays %(rate)s of the list price, up to %(amount)s: terms, conditions, what was drawn.")
     terms = {"number": award.number, "rate": percent(award.rate_bp), "amount": hkd(award.amount_cents)}
     return [Link(_("Your subsidy"), subsidy_url(project), note % terms)]
+
+
+def project_tabs(project: Project, user: User) -> list[Tab]:
+    """The subsidy page, where the project has an award that the person may see."""
+    if not Award.objects.visible_to(user).filter(project=project).exists():
+        return []
+    return [Tab(80, "subsidy", _("Subsidy"), subsidy_url(project))]
 
 
 def awards_of_project(record: models.Model, user: User) -> Panel | None:

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from allocations.models import Allocation
-from centre.http import signed_in
 from centre.models import GpuPool, Project
+from centre.team_pages import team_page
 from subsidies import drawn, prices
 from subsidies.models import Award, Condition
 from subsidies.tables import ConditionsTable, HoursTable
@@ -63,9 +63,10 @@ def subsidy_url(project: Project) -> str:
 
 def project_subsidy(request: HttpRequest, code: str) -> HttpResponse:
     """A project's awards: terms, hours, conditions, what the subsidy has paid and what the project's own share is."""
+    team = team_page(request, code, section="subsidy")
     awards = list(
-        Award.objects.visible_to(signed_in(request))
-        .filter(project__code=code)
+        Award.objects.visible_to(team.user)
+        .filter(project=team.project)
         .select_related("project__tenant", "application", "decision", "subsidy_project")
         .prefetch_related(
             models.Prefetch("grants__allocation", queryset=Allocation.objects.select_related("pool__cluster")),
@@ -80,15 +81,8 @@ def project_subsidy(request: HttpRequest, code: str) -> HttpResponse:
     pools = {grant.allocation.pool for award in awards for grant in award.grants.all()}
     price = prices.list_prices(sorted(pools, key=lambda pool: pool.pk), on=today)
     until = drawn.known_until({pool.cluster_id for pool in pools})
-    return render(
-        request,
-        "subsidies/project_subsidy.html",
-        {
-            "section": "projects",
-            "project": awards[0].project,
-            "cards": [card_of(award, used.get(award.pk, {}), price, until, today) for award in awards],
-        },
-    )
+    cards = [card_of(award, used.get(award.pk, {}), price, until, today) for award in awards]
+    return render(request, "subsidies/project_subsidy.html", team.context(cards=cards))
 
 
 def card_of(

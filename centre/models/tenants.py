@@ -4,7 +4,7 @@ from typing import Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -109,6 +109,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         represented = Representative.objects.filter(user=user, ended_at__isnull=True)
         return self.filter(Q(id__in=joined.values("project")) | Q(tenant__in=represented.values("tenant")))
 
+    def with_role_of(self, user: User) -> Self:
+        """Adds `role_of_user`: the person's role in each team now; None for who is not in it."""
+        current = Membership.objects.current().filter(project=OuterRef("pk"), user=user)
+        return self.annotate(role_of_user=Subquery(current.values("role")[:1]))
+
 
 class Project(models.Model):
     """A tenant's team and its work; the unit that holds allocations. Its code is its first Slurm account."""
@@ -125,6 +130,8 @@ class Project(models.Model):
     summary = models.TextField(_("summary"), blank=True)
     standing = models.CharField(_("standing"), max_length=20, choices=Standing.choices, default=Standing.ACTIVE)
     created_at = models.DateTimeField(_("registered at"), default=timezone.now, editable=False)
+
+    role_of_user: str | None  # added by with_role_of()
 
     objects = ProjectQuerySet.as_manager()
 

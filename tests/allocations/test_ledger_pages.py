@@ -27,13 +27,13 @@ from tests.allocations.rich_books import RichBooks, rich_books
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 HOUR = make.HOUR
-LIST_QUERIES = 8
+LIST_QUERIES = 9
 """Session, person, staff roles, project, its allocations, a page of entries, what was left after each, the centre."""
-PAST_QUERIES = 9
+PAST_QUERIES = 10
 """And the totals as of an instant."""
-RECENT_QUERIES = 10 if connection.vendor == "postgresql" else 9
+RECENT_QUERIES = 11 if connection.vendor == "postgresql" else 10
 """Of an instant of the last hour PostgreSQL is asked whether something is still being recorded."""
-ENTRY_QUERIES = 14
+ENTRY_QUERIES = 15
 """Session, person, staff roles, project, entry, what was left, what undid it, its events, count and sum of its runs,
 the numbers of a page of them, that page, the names of the pool, the centre; for a charge nothing else is looked for."""
 

@@ -21,9 +21,9 @@ NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 TODAY = date(2026, 6, 15)
 LIST_QUERIES = 6
 """Session, person, staff roles, how many projects, this page of them, the centre."""
-PAGE_QUERIES = 13
+PAGE_QUERIES = 14
 """Session, person, staff roles, project, imports, allocations, their warnings, usage per day, runs, members, the line
-that leads to the subsidy, the centre."""
+that leads to the subsidy, its tab, the centre."""
 
 pytestmark = pytest.mark.django_db
 

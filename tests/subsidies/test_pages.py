@@ -19,7 +19,7 @@ from tests.subsidies import cases
 
 pytestmark = pytest.mark.django_db
 
-QUERIES = 12  # session, person, roles, 8 for the awards, the centre's name
+QUERIES = 14  # session, person, roles, project, 8 for the awards, their tab, the centre's name
 
 
 def address(award: Award) -> str:
