@@ -121,8 +121,8 @@ def store(cluster: Cluster, runs: int) -> None:
     )
     execute(
         """
-        INSERT INTO allocations_dailyusage (allocation_id, day, user_name, seconds)
-        SELECT allocation_id, effective_on, 'user-' || allocation_id || '-' || one, 200
+        INSERT INTO allocations_dailyusage (allocation_id, day, user_name, outcome, seconds)
+        SELECT allocation_id, effective_on, 'user-' || allocation_id || '-' || one, 'completed', 200
         FROM allocations_ledgerentry, generate_series(0, %s) AS one WHERE source_kind = 'stored'
         """,
         [USERS_OF_AN_ACCOUNT - 1],
