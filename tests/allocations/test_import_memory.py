@@ -117,7 +117,7 @@ ONE_OR_TWO = (streams.one_line_without_end, streams.a_name_of_many_lines)
 @pytest.mark.parametrize(
     ("shape", "megabytes", "limit"),
     [
-        small(streams.usual, 60),
+        small(streams.usual, 30),
         small(streams.every_value_long_and_new, 30),
         small(streams.short_bad_lines, 15),
         small(streams.long_bad_lines, 40),

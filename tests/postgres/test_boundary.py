@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 
 HOUR = make.HOUR
 ATTEMPTS = 64
-ROUNDS = [5, pytest.param(200, marks=pytest.mark.hard)]
+ROUNDS = [3, pytest.param(200, marks=pytest.mark.hard)]
 Kind = ChangeRequest.Kind
 Takers = Callable[[], AbstractContextManager[TakeAll]]
 TAKERS = [
