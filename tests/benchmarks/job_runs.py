@@ -146,6 +146,8 @@ def store(cluster: Cluster, runs: int) -> None:
             *(datetime(2022, 1, 1, tzinfo=UTC), STORED_DAYS - 2, runs, runs),
         ],
     )
+    execute("ANALYZE allocations_jobrun")  # else the join below may be planned for no rows
+    execute("ANALYZE allocations_ledgerentry")
     execute(
         """
         INSERT INTO allocations_runcharge (run_id, allocation_id, day, seconds, entry_id, recorded_at)
