@@ -1,4 +1,4 @@
-"""What each kind of request does to the ledger once it is allowed, and what makes it impossible from the start."""
+"""What each kind of request does to the books once it is allowed, and what makes it impossible from the start."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
-from allocations import ledger, movements, refunds
+from allocations import extending, ledger, movements, refunds
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.posting import NotEnough
 from centre.amounts import hours_text
@@ -18,11 +18,12 @@ Act = Callable[[ChangeRequest, Allocation, User | None, datetime], list[LedgerEn
 
 
 def carry_out(request: ChangeRequest, *, approved_by: User | None, at: datetime) -> list[LedgerEntry]:
-    """Post what was asked for, as far as it was approved; returns the entries.
+    """Do what was asked for, as far as it was approved; returns the entries, none where no hours move.
 
-    `approved_by` is None for an act within the centre's threshold. Raises what the ledger refuses.
+    `approved_by` is None for an act within the centre's threshold. Raises what the verb refuses.
     """
-    return ACTS[Kind(request.kind)](request, named(request.allocation), approved_by, at)
+    act = ACTS.get(Kind(request.kind))  # none: people see to it, outside the books
+    return act(request, named(request.allocation), approved_by, at) if act is not None else []
 
 
 def named(what: Named | None) -> Named:
@@ -113,6 +114,22 @@ def _reverse(
     )
 
 
+def _extend(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    """The charges of runs that waited for the added days follow from usage: they are no entries of the request."""
+    extending.extend(
+        allocation=allocation,
+        until_on=named(request.approved_until_on),
+        by=request.asked_by,
+        approved_by=approved_by,
+        at=at,
+        reason=request.reason[:500],
+        source_reference=str(request.pk),
+    )
+    return []
+
+
 ACTS: Mapping[Kind, Act] = {
     Kind.OPENING: _give,
     Kind.TOP_UP: _give,
@@ -120,6 +137,7 @@ ACTS: Mapping[Kind, Act] = {
     Kind.TAKE_BACK: _take_back,
     Kind.REFUND: _refund,
     Kind.REVERSAL: _reverse,
+    Kind.EXTENSION: _extend,
 }
 
 
@@ -128,7 +146,11 @@ def refuse_impossible(request: ChangeRequest, *, runs: Mapping[int, int], wanted
 
     `runs` are the GPU-seconds that can be refunded by job run, `wanted` how many runs were chosen.
     """
+    if request.kind not in ACTS:
+        return
     allocation = named(request.allocation)
+    if request.kind == Kind.EXTENSION:
+        extending.refuse_extension(allocation, until_on=named(request.asked_until_on), at=request.asked_at)
     if request.kind == Kind.TRANSFER and request.to_allocation is not None:
         movements.refuse_other_pool(allocation, request.to_allocation)
     if request.kind == Kind.REVERSAL and request.entry is not None:

@@ -9,11 +9,11 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from allocations import requests
 from allocations.importing.runaways import runaways
 from allocations.importing.standing import ClusterStanding, Queue, standings, unmatched_usage
 from allocations.models import ChangeRequest, PeriodEndRule, QuarantinedRecord, TakeBackRule, UsageImport
 from allocations.models.rules import PoolRule
-from allocations.requests import MOVES_HOURS
 from centre.desk import group_of, noted
 from centre.exports import Text
 from centre.models import User
@@ -49,11 +49,13 @@ def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
 
     Nobody approves what they asked for, nor hours of a project that they belong to, on either side of a transfer.
     """
-    if not user.has_perm(MAY_ANSWER):
+    kinds = requests.answers(user)
+    if not kinds:
         return
     waiting = ChangeRequest.objects.waiting().select_related(
         "project__tenant", "allocation", "to_allocation", "asked_by"
     )
+    waiting = waiting if len(kinds) == len(Kind) else waiting.filter(kind__in=kinds)
     parts = {DeskPart.WAITING: waiting.answerable_by(user), DeskPart.ASKED: waiting.filter(asked_by=user)}
     for part, rows in parts.items():
         yield group_of(
@@ -66,7 +68,7 @@ def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
 
 
 def line_of_request(row: ChangeRequest, part: DeskPart) -> DeskLine:
-    page = "approve" if part == DeskPart.WAITING and row.kind in MOVES_HOURS else "change"
+    page = "approve" if part == DeskPart.WAITING else "change"
     concerns = {"project": row.project.code, "tenant": str(row.project.tenant)}
     return DeskLine(
         title=asked_in_words(row),

@@ -8,6 +8,10 @@ from allocations import movements
 from allocations.models import Allocation, ChangeRequest
 from allocations.posting import MOST_SECONDS, TAKES_DECISIONS, PeriodClosed
 from centre.models import Membership, Representative, User
+from centre.models.tenants import Standing
+
+Kind = ChangeRequest.Kind
+WITHOUT_AMOUNT = frozenset({Kind.MEMBERS, Kind.OTHER})
 
 
 class RequestError(Exception):
@@ -34,12 +38,16 @@ class BenefitsFromIt(RequestError):
     """Nobody approves hours for a project that they belong to."""
 
 
+class NotOfTheProject(RequestError):
+    """What is asked about is another project's, or the project takes no requests any more."""
+
+
 class NotTheAsker(RequestError):
     """Only the person who asked can withdraw a request."""
 
 
 class NoSuchAnswer(RequestError):
-    """Requests of this kind are not answered by moving hours."""
+    """Requests of this kind are not made, or not answered, in this way."""
 
 
 def refuse_own(request: ChangeRequest, by: User) -> None:
@@ -73,18 +81,46 @@ def touched_by(request: ChangeRequest) -> list[Allocation]:
     return [allocation for allocation in touched if allocation is not None]
 
 
+def refuse_strange(request: ChangeRequest) -> None:
+    """NotOfTheProject when a team asks about what is not its own, or for a project that is closed."""
+    if request.project.standing == Standing.CLOSED:
+        raise NotOfTheProject(_("This project is closed. Nothing can be asked for it any more."))
+    for allocation in (request.allocation, request.to_allocation):
+        if allocation is not None and allocation.project_id != request.project_id:
+            raise NotOfTheProject(
+                _("The allocation %(reference)s is not one of this project.") % {"reference": allocation.reference}
+            )
+
+
 def refuse_unsaid(request: ChangeRequest) -> None:
-    if (request.asked_seconds or 0) <= 0 and request.kind != ChangeRequest.Kind.REFUND:
-        raise NothingAsked(_("Ask for more than 0 GPU-hours."))
+    """NothingAsked, NoReason, PeriodClosed for what can be told from the request alone."""
+    refuse_no_amount(request)
     if not request.reason.strip():
-        raise NoReason(_("Say why; the other officer, and later the auditor, read it."))
+        raise NoReason(_("Say why; whoever answers, and later the auditor, read it."))
     if not can_be_kept(request.reason):
         raise NoReason(_("The reason holds a character that cannot be kept. Write it anew."))
     if (request.asked_seconds or 0) > MOST_SECONDS:
         raise NothingAsked(_("This is more than any machine could give. Check the number of GPU-hours."))
+    if request.kind == Kind.EXTENSION:
+        return  # the verb says what becomes of a closed period
     for allocation in (request.allocation, request.to_allocation):
         if allocation is not None:
             refuse_if_over(allocation)
+
+
+def refuse_no_amount(request: ChangeRequest) -> None:
+    """NothingAsked when it does not say how much, until when, or where to."""
+    if request.kind in WITHOUT_AMOUNT:
+        return
+    if request.allocation is None:
+        raise NothingAsked(_("Choose an allocation."))
+    if request.kind == Kind.EXTENSION:
+        if request.asked_until_on is None:
+            raise NothingAsked(_("Say until which day the period should last."))
+    elif (request.asked_seconds or 0) <= 0 and request.kind != Kind.REFUND:
+        raise NothingAsked(_("Ask for more than 0 GPU-hours."))
+    if request.kind == Kind.TRANSFER and request.to_allocation is None:
+        raise NothingAsked(_("Choose the allocation to which the GPU-hours go."))
 
 
 def can_be_kept(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from allocations import ledger_pages, views
+from allocations import ledger_pages, request_pages, statement_pages, views
 
 urlpatterns = [
     path("", views.projects, name="projects"),
@@ -10,4 +10,11 @@ urlpatterns = [
     path("<slug:code>/ledger/", ledger_pages.ledger, name="ledger"),
     path("<slug:code>/ledger.csv", ledger_pages.ledger_csv, name="ledger_csv"),
     path("<slug:code>/ledger/<int:pk>/", ledger_pages.ledger_entry, name="ledger_entry"),
+    path("<slug:code>/requests/", request_pages.request_list, name="requests"),
+    path("<slug:code>/requests/new/", request_pages.ask, name="ask"),
+    path("<slug:code>/requests/<int:pk>/", request_pages.request_page, name="request"),
+    path("<slug:code>/requests/<int:pk>/withdraw/", request_pages.withdraw_request, name="withdraw_request"),
+    path("<slug:code>/statements/", statement_pages.statements, name="statements"),
+    path("<slug:code>/statements/<str:month>.csv", statement_pages.statement_csv, name="statement_csv"),
+    path("<slug:code>/statements/<str:month>/", statement_pages.statement, name="statement"),
 ]

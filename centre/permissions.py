@@ -87,7 +87,8 @@ CHANGES: dict[StaffRole, str] = {
     R.TENANT_OFFICER: (
         "centre.add_tenant centre.change_tenant centre.add_project centre.change_project centre.add_membership "
         "centre.change_membership centre.add_representative centre.change_representative centre.add_clusteruser "
-        "centre.change_clusteruser centre.add_user centre.change_user centre.invite_user"
+        "centre.change_clusteruser centre.add_user centre.change_user centre.invite_user "
+        "allocations.answer_about_people"  # requests for more members; allocation officers answer every request
     ),
     R.ALLOCATION_OFFICER: "allocations.add_allocation allocations.change_allocation allocations.import_usage",
     R.SUBSIDY_SECRETARY: (

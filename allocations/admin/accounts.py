@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations import movements, requests
 from allocations.admin.drawing import AccountsOfAllocation, DrawForm, let_draw_page
-from allocations.admin.movements import reverse_page, take_back_page, top_up_page, transfer_page
+from allocations.admin.movements import extend_page, reverse_page, take_back_page, top_up_page, transfer_page
 from allocations.admin.opening import open_page
 from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
@@ -185,6 +185,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ActLink(_("Move GPU-hours"), "../transfer/"),
             ActLink(_("Take back GPU-hours"), "../take-back/"),
             ActLink(_("Refund job runs"), "../refund/"),
+            ActLink(_("Let the period last longer"), "../extend/"),
         ]
         further = ActLink(_("Let a further account draw"), "../let-draw/")
         return [*links, further] if obj.state in requests.TAKES_HOURS else [further]
@@ -195,6 +196,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ("transfer", self.transfer),
             ("take-back", self.take_back),
             ("refund", self.refund),
+            ("extend", self.extend),
             ("let-draw", self.let_draw),
         ]
         return [*act_urls(self, acts), *super().get_urls()]
@@ -210,6 +212,9 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
 
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return refund_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def extend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return extend_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
 
     def let_draw(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: Allocation = row_of_act(self, request, object_id, MAY_ACT)

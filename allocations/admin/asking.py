@@ -1,13 +1,16 @@
 """Requests about GPU time: one officer asks, another looks at what would change and answers."""
 
+from datetime import date
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -15,10 +18,11 @@ from django.utils.translation import gettext_lazy as _
 from allocations import requests
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
-from allocations.admin.proposing import MAY_ACT, REFUSALS, facts_of, said_of, text_field
+from allocations.admin.proposing import REFUSALS, facts_of, said_of, text_field
 from allocations.models import ChangeRequest, JobRun, RequestedRun
 from allocations.run_states import in_words
 from centre.admin.acts import Confirmation, act_page, act_urls, row_of_act
+from centre.admin.choosing import day
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.forms import GpuHoursField
@@ -41,6 +45,19 @@ class ApprovalForm(AnswerForm):
     field_order = ("seconds", "answer")
 
 
+class ExtensionForm(AnswerForm):
+    """A longer period may be given for fewer days."""
+
+    until_on = day(label=_("Last day"), help_text=_("As asked, or an earlier day."))
+    field_order = ("until_on", "answer")
+
+
+class DoneForm(forms.Form):
+    """What moves no hours is answered in words."""
+
+    answer = text_field(_("Answer"), help_text=_("What was done. The person who asked reads this."))
+
+
 class RefusalForm(forms.Form):
     answer = text_field(_("Answer"), help_text=_("Why not. The person who asked reads this."))
 
@@ -57,7 +74,8 @@ class WaitsFilter(admin.SimpleListFilter):
         if self.value() not in {"me", "another"}:
             return queryset
         waiting = ChangeRequest.objects.waiting()
-        for_me = waiting.answerable_by(request.user) if request.user.has_perm(MAY_ACT) else waiting.none()
+        kinds = requests.answers(signed_in(request))
+        for_me = waiting.answerable_by(request.user).filter(kind__in=kinds) if kinds else waiting.none()
         if self.value() == "me":
             return queryset.filter(pk__in=for_me.order_by().values("pk"))
         return queryset.filter(state=ChangeRequest.State.ASKED).exclude(pk__in=for_me.order_by().values("pk"))
@@ -105,7 +123,8 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     search_help_text = _("By project, allocation, or the person who asked.")
     ordering = ("-asked_at",)
     fields = (
-        *("project", "allocation", "to_allocation", "entry", "kind", "state", "hours", "given", "reason"),
+        *("project", "allocation", "to_allocation", "entry", "kind", "state", "hours", "given"),
+        *("asked_until_on", "approved_until_on", "reason"),
         *("asked_by", "asked_at", "answer", "answered_by", "answered_at"),
     )
     readonly_fields = ("hours", "given")
@@ -116,7 +135,13 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
 
     def get_fields(self, request: HttpRequest, obj: ChangeRequest | None = None) -> Any:
         """Only what a request of this kind is about."""
-        absent = {name for name in ("to_allocation", "entry") if obj is not None and getattr(obj, f"{name}_id") is None}
+        if obj is None:
+            return self.fields
+        absent = {name for name in ("allocation", "to_allocation", "entry") if getattr(obj, f"{name}_id") is None}
+        if obj.asked_seconds is None:
+            absent |= {"hours", "given"}
+        if obj.asked_until_on is None:
+            absent |= {"asked_until_on", "approved_until_on"}
         return tuple(name for name in self.fields if name not in absent)
 
     def get_inlines(self, request: HttpRequest, obj: ChangeRequest | None) -> Any:
@@ -155,28 +180,35 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         return super().get_queryset(request).select_related(*related, "entry__allocation")
 
     def acts(self, request: HttpRequest, obj: ChangeRequest) -> list[ActLink]:
-        if not requests.waits(obj) or not request.user.has_perm(MAY_ACT):
+        if not requests.waits(obj) or not requests.may_answer(signed_in(request), obj):
             return []
         if obj.asked_by_id == request.user.pk:
             return [ActLink(_("Withdraw"), "../withdraw/")]
-        links = [ActLink(_("Decline"), "../decline/")]
-        if obj.kind in requests.MOVES_HOURS and obj.allocation_id:
-            links.insert(0, ActLink(_("Approve"), "../approve/"))
-        return links
+        yes = _("Approve") if obj.kind in requests.CAN_BE_PROPOSED else _("Answer")
+        return [ActLink(yes, "../approve/"), ActLink(_("Decline"), "../decline/")]
 
     def get_urls(self) -> list[URLPattern]:
         acts = [("approve", self.approve), ("decline", self.decline), ("withdraw", self.withdraw)]
         return [*act_urls(self, acts), *super().get_urls()]
 
+    def row_to_answer(self, request: HttpRequest, object_id: str) -> ChangeRequest:
+        """The request, for those who answer requests of its kind; 403 for others."""
+        row: ChangeRequest = row_of_act(self, request, object_id, "allocations.view_changerequest")
+        if not requests.may_answer(signed_in(request), row):
+            raise PermissionDenied
+        return row
+
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Now and afterwards, then it is carried out; who changes the amount sees the effect of that first."""
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
+        row = self.row_to_answer(request, object_id)
         by = signed_in(request)
         asked = row.asked_seconds or 0
-        in_part = row.kind in requests.CAN_BE_PART_APPROVED
+        does_something = row.kind in requests.CAN_BE_PROPOSED
         runs = runs_of(row)
 
         def confirm(given: dict[str, Any]) -> Confirmation | None:
+            if row.kind == Kind.EXTENSION:
+                return shorter(row, given["until_on"])
             seconds = given.get("seconds", asked)
             if seconds == asked or not requests.waits(row) or not 0 < seconds < asked:
                 return None  # the page before said it all, or the verb says why not
@@ -194,18 +226,17 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             approved = requests.approve(request=row, by=by, at=timezone.now(), **given)
             return said_of(approved), approved
 
-        form_class = ApprovalForm if in_part else AnswerForm
         waiting = requests.waits(row)
         return act_page(
             request,
             admin=self,
             row=row,
-            title=_("Approve the request"),
+            title=_("Approve the request") if does_something else _("Answer the request"),
             explanation=headline(row, asked, runs=runs["count"]),
             facts=self.facts(row),
             effects=effects_of(row, asked) if waiting else (),
-            form=form_class(request.POST or None, initial={"seconds": asked}),
-            button=_("Approve and carry out"),
+            form=form_of(row)(request.POST or None, initial={"seconds": asked, "until_on": row.asked_until_on}),
+            button=_("Approve and carry out") if does_something else _("Send the answer"),
             run=run,
             refusals=REFUSALS,
             confirm=confirm,
@@ -214,7 +245,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         )
 
     def decline(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
+        row = self.row_to_answer(request, object_id)
 
         def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
             requests.decline(request=row, by=signed_in(request), at=timezone.now(), **given)
@@ -235,7 +266,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         )
 
     def withdraw(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: ChangeRequest = row_of_act(self, request, object_id, MAY_ACT)
+        row = self.row_to_answer(request, object_id)
 
         def run(given: dict[str, Any]) -> tuple[str, ChangeRequest]:
             requests.withdraw(request=row, by=signed_in(request), at=timezone.now())
@@ -268,6 +299,28 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
             *([(_("To allocation"), f"{other.reference}, {other.project}")] if other else []),
             *(facts_of_entry(row.entry) if row.entry else []),
         ]
+
+
+def form_of(row: ChangeRequest) -> type[forms.Form]:
+    """What is asked of whoever approves a request of this kind."""
+    if row.kind == Kind.EXTENSION:
+        return ExtensionForm
+    if row.kind in requests.CAN_BE_PART_APPROVED:
+        return ApprovalForm
+    return AnswerForm if row.kind in requests.CAN_BE_PROPOSED else DoneForm
+
+
+def shorter(row: ChangeRequest, until_on: date) -> Confirmation | None:
+    """What a period that becomes longer, but less so than asked, looks like; None where the page before said it all."""
+    asked = row.asked_until_on
+    if asked is None or row.allocation is None or not row.allocation.end_on < until_on < asked:
+        return None
+    return Confirmation(
+        headline=headline(row, None, until_on=until_on),
+        effects=effects_of(row, 0, until_on=until_on),
+        note=gettext("That is earlier than %(day)s, which was asked for.") % {"day": date_format(asked)},
+        button=gettext("Approve until this day"),
+    )
 
 
 def runs_of(row: ChangeRequest) -> dict[str, Any]:

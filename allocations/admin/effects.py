@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.movements import legs_of
+from allocations.unmatched import would_be_charged
 from centre.admin.acts import Effect
 from centre.admin.confirming import exact_hours
 from centre.templatetags.portal import NOTHING
@@ -51,10 +54,30 @@ def _undone(entry: LedgerEntry) -> Moves:
     return Moves(entry.allocation, used=entry.seconds)
 
 
-def effects_of(request: ChangeRequest, seconds: int) -> list[Effect]:
-    """The figures of every allocation concerned, now and afterwards; each named where there are two."""
+def effects_of(request: ChangeRequest, seconds: int, *, until_on: date | None = None) -> list[Effect]:
+    """The figures of every allocation concerned, now and afterwards; each named where there are two.
+
+    `until_on` is the last day that an extension gives, by default the one asked for.
+    """
+    if request.kind == Kind.EXTENSION:
+        return _longer(request, until_on or request.asked_until_on)
     moves = moves_of(request, seconds)
     return [effect for move in moves for effect in _effects(move, named=len(moves) > 1)]
+
+
+def _longer(request: ChangeRequest, until_on: date | None) -> list[Effect]:
+    """The last day and what waits for the added days, so far as it is known now."""
+    allocation = request.allocation
+    if allocation is None or until_on is None:
+        return []
+    effects = [Effect(_("Last day"), date_format(allocation.end_on), date_format(until_on))]
+    if until_on > allocation.end_on:
+        first = allocation.end_on + timedelta(days=1)
+        _runs, seconds = would_be_charged(pool=allocation.pool, account=allocation.account, first=first, last=until_on)
+        if seconds:
+            moves = Moves(allocation, used=seconds)
+            effects += _effects(moves, named=False)
+    return effects
 
 
 def _effects(move: Moves, *, named: bool) -> Iterable[Effect]:
@@ -83,6 +106,7 @@ HEADLINES: Mapping[Kind, Any] = MappingProxyType(
         Kind.TOP_UP: _("Give %(hours)s more GPU-hours to %(reference)s"),
         Kind.TAKE_BACK: _("Take back %(hours)s unused GPU-hours from %(reference)s"),
         Kind.TRANSFER: _("Move %(hours)s GPU-hours from %(reference)s to %(other)s"),
+        Kind.EXTENSION: _("Let %(reference)s last until %(day)s"),
         Kind.REFUND: ngettext_lazy(
             "Refund %(hours)s GPU-hours of %(count)s job run to %(reference)s",
             "Refund %(hours)s GPU-hours of %(count)s job runs to %(reference)s",
@@ -93,16 +117,21 @@ HEADLINES: Mapping[Kind, Any] = MappingProxyType(
 )
 
 
-def headline(request: ChangeRequest, seconds: int | None, *, runs: int = 0) -> str:
-    """The act in one line: “Take back 100 GPU-hours from AG-7”. `runs`: how many job runs a refund names."""
+def headline(request: ChangeRequest, seconds: int | None, *, runs: int = 0, until_on: date | None = None) -> str:
+    """The act in one line: “Take back 100 GPU-hours from AG-7”.
+
+    `runs`: how many job runs a refund names; `until_on`: the last day that an extension gives.
+    """
     words = HEADLINES.get(Kind(request.kind))
     if words is None:
         return str(request.get_kind_display())
     entry = request.entry
+    day = until_on or request.approved_until_on or request.asked_until_on
     said: dict[str, Any] = {
         "hours": exact_hours(entry.seconds if entry else seconds),
         "reference": request.allocation.reference if request.allocation else NOTHING,
         "other": request.to_allocation.reference if request.to_allocation else NOTHING,
+        "day": date_format(day) if day else NOTHING,
         "count": runs,
         "number": entry.pk if entry else NOTHING,
         "kind": entry.get_kind_display() if entry else NOTHING,

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from allocations.admin.proposing import facts_of, propose_page, reason_field
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.posting import TAKES_DECISIONS
-from centre.admin.choosing import ReasonForm
+from centre.admin.choosing import ReasonForm, day
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import KeptAdmin
 from centre.forms import GpuHoursField
@@ -30,6 +30,11 @@ class TakeBackForm(forms.Form):
     seconds = GpuHoursField(
         label=_("GPU-hours to take back"), min_value=0, help_text=_("At most what is left; what was used stays used.")
     )
+    reason = reason_field()
+
+
+class ExtendForm(forms.Form):
+    until_on = day(label=_("Last day"), help_text=_("Later than the last day now; it is included."))
     reason = reason_field()
 
 
@@ -106,6 +111,29 @@ def take_back_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Alloc
         form=TakeBackForm(request.POST or None),
         button=_("Continue"),
         takes=True,
+    )
+
+
+def extend_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocation) -> HttpResponse:
+    further = allocation.drawing_accounts.standing().order_by("account", "from_on")
+    draws = [
+        (_("Further Slurm account"), f"{row.account}, {date_format(row.from_on)} – {date_format(row.until_on)}")
+        for row in further
+    ]
+    return propose_page(
+        request,
+        page=page,
+        row=allocation,
+        kind=Kind.EXTENSION,
+        allocation=allocation,
+        title=_("Let the period last longer"),
+        explanation=_(
+            "Job runs of the added days that wait are charged at once. A further Slurm account draws until its own "
+            "last day; let it draw on the added days by itself. Another officer always approves."
+        ),
+        facts=[*facts_of(allocation), *draws],
+        form=ExtendForm(request.POST or None),
+        button=_("Continue"),
     )
 
 

@@ -83,8 +83,10 @@ def draft(kind: ChangeRequest.Kind, allocation: Allocation, by: User, given: Map
         entry=entry,
         kind=kind,
         asked_seconds=seconds,
+        asked_until_on=given.get("until_on"),
         reason=given["reason"],
         asked_by=by,
+        asked_at=timezone.now(),
     )
     refuse_unsaid(request)
     refuse_impossible(request, runs=chosen, wanted=len(runs))
@@ -108,7 +110,7 @@ def said_of(request: ChangeRequest) -> str:
     """What became of a proposal, as a sentence with its figures."""
     allocation = request.allocation
     if allocation is None:
-        return str(request.get_state_display())
+        return gettext("The answer is given.")
     runs = request.runs.count() if request.kind == Kind.REFUND else 0
     allocation.refresh_from_db()
     said = {
@@ -117,6 +119,8 @@ def said_of(request: ChangeRequest) -> str:
         "left": exact_hours(allocation.available_seconds),
         "state": request.get_state_display(),
     }
+    if request.kind not in requests.MOVES_HOURS and request.state in GIVEN:
+        return said_of_other(request, said)
     if request.state == State.CARRIED_OUT:
         return gettext("Carried out: %(what)s. %(reference)s now has %(left)s GPU-hours left.") % said
     if request.state in {State.APPROVED, State.PART_APPROVED}:
@@ -124,6 +128,16 @@ def said_of(request: ChangeRequest) -> str:
     if request.state == State.ASKED:
         return gettext("Waiting for another officer’s approval: %(what)s.") % said
     return gettext("This was sent before: %(what)s. What became of it: %(state)s.") % said
+
+
+GIVEN = frozenset({State.APPROVED, State.PART_APPROVED, State.CARRIED_OUT})
+
+
+def said_of_other(request: ChangeRequest, said: Mapping[str, Any]) -> str:
+    """What became of a request that moves no hours: a longer period, or what people saw to."""
+    if request.kind == Kind.EXTENSION:
+        return gettext("Approved and carried out: %(what)s.") % said
+    return gettext("The answer is given.")
 
 
 def propose_page(
@@ -166,8 +180,7 @@ def propose_page(
 
     def run(given: dict[str, Any]) -> tuple[str, Model]:
         asked = requests.propose(kind=kind, allocation=allocation, by=by, at=timezone.now(), **given | dict(also or {}))
-        is_done = asked.state in {State.CARRIED_OUT, State.APPROVED, State.PART_APPROVED}
-        return said_of(asked), allocation if is_done else asked
+        return said_of(asked), allocation if asked.state in GIVEN else asked
 
     return act_page(
         request,

@@ -16,6 +16,10 @@ class ChangeRequestQuerySet(models.QuerySet["ChangeRequest"]):
         """The requests of the projects that the person may see."""
         return self.filter(project__in=Project.objects.visible_to(user))
 
+    def of_teams(self) -> Self:
+        """What a team can ask for, whoever asked; what officers settle between them is not among it."""
+        return self.filter(kind__in=ChangeRequest.OF_TEAMS)
+
     def waiting(self) -> Self:
         """What still waits for an answer, the oldest first."""
         return self.filter(state=ChangeRequest.State.ASKED).order_by("asked_at", "pk")
@@ -40,6 +44,9 @@ class ChangeRequest(models.Model):
         TRANSFER = "transfer", _("Move GPU-hours to another allocation")
         MEMBERS = "members", _("More members")
         OTHER = "other", _("Something else")
+
+    OF_TEAMS = frozenset({Kind.TOP_UP, Kind.EXTENSION, Kind.TRANSFER, Kind.MEMBERS, Kind.OTHER})
+    """What a team can ask for."""
 
     class State(models.TextChoices):
         ASKED = "asked", _("Waiting for the centre")

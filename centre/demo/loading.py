@@ -21,9 +21,10 @@ from allocations.slurm.history import make_history
 from allocations.usage import UnreadableExport, import_usage
 from centre import appointments, audit, machines, members, tenants
 from centre.demo import content, people, period_ends, scheme, texts, unused, work
+from centre.demo.asked import requests_of_teams
 from centre.demo.cases import CASES
 from centre.demo.diary import Diary
-from centre.demo.given import give_hours, requests_of_teams
+from centre.demo.given import give_hours
 from centre.demo.waiting_line import queued
 from centre.demo.world import World
 from centre.models import Appointment, Centre, Outage, PoolMapping, Project, Tenant

@@ -1,0 +1,128 @@
+"""A longer period: an allocation gets a later last day, and runs that waited for the added days are charged at once.
+
+The books come out as if the later day had been known from the start. A period that was closed stays closed: what was
+left of it is settled, so a longer time is a new allocation's. Hours are neither given nor taken; but what would be
+forfeited at the end of a period can be used after an extension, so two people always stand behind one.
+"""
+
+from datetime import date, datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from allocations import staging
+from allocations.ledger import COVERED_ONCE, AccountTaken, refuse_taken
+from allocations.models import Allocation, DrawingAccount
+from allocations.movements import accounting_day, locked
+from allocations.posting import TAKES_DECISIONS, TOTALS, LedgerError, PeriodClosed, TwoPeopleNeeded
+from allocations.recharging import recharge_account
+from centre import audit
+from centre.days import validate_day
+from centre.models import User
+
+__all__ = ["AccountTaken", "NotLater", "extend", "refuse_extension"]
+
+ACT = "extend_allocation"
+
+
+class NotLater(LedgerError):
+    """The day asked for is no later last day, or is over already."""
+
+
+@transaction.atomic
+def extend(
+    *,
+    allocation: Allocation,
+    until_on: date,
+    by: User,
+    approved_by: User | None,
+    at: datetime,
+    reason: str,
+    source_reference: str = "",
+) -> int:
+    """Let the period of an allocation last until a later day, which is included.
+
+    Returns the GPU-seconds that were charged at once for runs of the added days. `source_reference` is the number of
+    the request behind it. A further account that draws on the allocation keeps its own last day. Raises NotLater,
+    PeriodClosed, AccountTaken when another allocation takes the account's time on one of the added days,
+    TwoPeopleNeeded.
+    """
+    if approved_by is None or approved_by.pk == by.pk:
+        raise TwoPeopleNeeded(_("A longer period needs two people: one who asks and another who approves."))
+    cluster = allocation.pool.cluster
+    staging.lock_cluster(cluster.pk)
+    row = locked([allocation])[allocation.pk]
+    refuse_extension(row, until_on=until_on, at=at)
+    before = row.end_on
+    try:
+        with transaction.atomic():
+            Allocation.objects.filter(pk=row.pk).update(end_on=until_on)
+    except IntegrityError as error:
+        if any(rule in str(error) for rule in COVERED_ONCE):
+            raise AccountTaken(
+                _("Another allocation already covers the Slurm account %(account)s on %(pool)s on some of these days.")
+                % {"account": row.account, "pool": row.pool.code}
+            ) from error
+        raise
+    further = DrawingAccount.objects.standing().filter(allocation=row, until_on__gt=before)
+    accounts = {row.account, *further.values_list("account", flat=True)}
+    charged = sum(
+        recharge_account(
+            cluster=cluster,
+            account=account,
+            first=before,
+            last=until_on,
+            source_reference=f"extension-{row.pk}-{at:%Y%m%dT%H%M%S%f}-{number}",
+            at=at,
+        )
+        for number, account in enumerate(sorted(accounts))
+    )
+    allocation.refresh_from_db(fields=[*TOTALS, "end_on"])
+    audit.record(
+        act=ACT,
+        on=row,
+        by=by,
+        at=at,
+        reason=reason,
+        changes={
+            "end_on": [before, until_on],
+            "approved_by": [None, approved_by],
+            "request": source_reference,
+            "charged_gpu_seconds": charged,
+        },
+    )
+    return charged
+
+
+def refuse_extension(allocation: Allocation, *, until_on: date, at: datetime) -> None:
+    """Why the period cannot last until that day as things stand; nothing when it can."""
+    said = {
+        "reference": allocation.reference,
+        "last": date_format(allocation.end_on),
+        "today": date_format(accounting_day(allocation, at)),
+    }
+    if allocation.state not in TAKES_DECISIONS:
+        raise PeriodClosed(
+            _(
+                "The period of %(reference)s was closed and what was left of it is settled, so it cannot become "
+                "longer. A new allocation can follow it."
+            )
+            % said
+        )
+    if until_on <= allocation.end_on:
+        raise NotLater(_("%(reference)s lasts until %(last)s already. Choose a later day.") % said)
+    if until_on < accounting_day(allocation, at):
+        raise NotLater(_("That day is over. Choose a day from %(today)s on.") % said)
+    try:
+        validate_day(until_on)
+    except ValidationError as error:
+        raise NotLater(" ".join(error.messages)) from error
+    refuse_taken(
+        pool=allocation.pool,
+        account=allocation.account,
+        first=allocation.end_on + timedelta(days=1),
+        last=until_on,
+        besides=allocation.pk,
+    )
