@@ -9,11 +9,13 @@ class SubsidiesConfig(AppConfig):
     verbose_name = _("Subsidy scheme")
 
     def ready(self) -> None:
-        from centre import registry  # noqa: PLC0415  models are ready only now
-        from subsidies import desk, plugs, reports  # noqa: PLC0415
+        from allocations import statement_money as of_statements  # noqa: PLC0415  models are ready only now
+        from centre import registry  # noqa: PLC0415
+        from subsidies import desk, plugs, reports, statement_money  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
         registry.project_links.append(plugs.project_links)
         registry.project_tabs.append(plugs.project_tabs)
         registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant))
         registry.desk_lines.append(desk.decisions_waiting)
+        of_statements.subsidies.append(statement_money.subsidies_of)

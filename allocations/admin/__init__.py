@@ -10,6 +10,7 @@ from allocations.admin import (
     quarantine,
     rules,
     runs,
+    statements,
     taking_back,
     tokens,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "quarantine",
     "rules",
     "runs",
+    "statements",
     "taking_back",
     "tokens",
 ]

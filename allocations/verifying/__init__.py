@@ -14,6 +14,7 @@ from allocations.verifying.decisions import wrong_decisions
 from allocations.verifying.periods import wrong_period_ends, wrong_take_backs
 from allocations.verifying.refunds import wrong_refunds
 from allocations.verifying.requests import wrong_requests
+from allocations.verifying.statements import wrong_statements
 from allocations.verifying.totals import wrong_totals
 from allocations.verifying.usage import wrong_daily_usage, wrong_entries_of_usage, wrong_run_charges
 
@@ -31,3 +32,4 @@ def differences() -> Iterator[str]:
     yield from wrong_requests()
     yield from wrong_period_ends()
     yield from wrong_take_backs()
+    yield from wrong_statements()

@@ -30,6 +30,7 @@ ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "choose_letters": gettext_lazy("Letters chosen"),
         "clear_condition": gettext_lazy("Condition cleared"),
         "carry_over": gettext_lazy("GPU-hours carried over at the end of the period"),
+        "issue_statement": gettext_lazy("Statement issued"),
         "close_period": gettext_lazy("Period closed"),
         "close_project": gettext_lazy("Project closed"),
         "close_tenant": gettext_lazy("Tenant closed"),

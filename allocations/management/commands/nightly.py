@@ -15,8 +15,8 @@ from allocations.importing import stored_files
 
 class Command(BaseCommand):
     help = (
-        "Import what waits, close ended periods, take back unused GPU-hours, let overdue requests lapse, send letters, "
-        "tidy up."
+        "Import what waits, close ended periods, take back unused GPU-hours, issue statements, let overdue requests "
+        "lapse, send letters, tidy up."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,6 +27,8 @@ class Command(BaseCommand):
             call_command("close_periods", stdout=self.stdout, stderr=self.stderr)
         with Step(self, "take_back_unused", failed):
             call_command("take_back_unused", stdout=self.stdout, stderr=self.stderr)
+        with Step(self, "issue_statements", failed):
+            call_command("issue_statements", stdout=self.stdout, stderr=self.stderr)
         with Step(self, "lapse_requests", failed):
             lapsed = requests.lapse_overdue(at=timezone.now())
             self.stdout.write(f"Requests that lapsed: {len(lapsed)}.")

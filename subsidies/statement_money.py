@@ -1,0 +1,37 @@
+"""What awards pay of the usage that a statement tells of. See allocations.statement_money."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from allocations.statement_money import Subsidy
+from subsidies import drawn
+from subsidies.models import Award, AwardGrant
+
+
+def subsidies_of(allocations: Sequence[int]) -> list[Subsidy]:
+    """The awards that gave hours to these allocations, by number; one query.
+
+    An allocation that two awards gave hours to counts for the first, as on the subsidy's own page.
+    """
+    awards: dict[int, Award] = {}
+    of_allocation: dict[int, int] = {}
+    grants = AwardGrant.objects.filter(allocation__in=allocations).select_related("award").order_by("pk")
+    for grant in grants:
+        awards[grant.award_id] = grant.award
+        of_allocation.setdefault(grant.allocation_id, grant.award_id)
+    return [
+        Subsidy(
+            number=award.number,
+            rate_bp=award.rate_bp,
+            amount_cents=award.amount_cents,
+            allocations=tuple(sorted(number for number, of in of_allocation.items() if of == award.pk)),
+            pays=partial(pays, award),
+        )
+        for award in awards.values()
+    ]
+
+
+def pays(award: Award, cent_seconds: int) -> int:
+    """Cents that an award has paid once its usage at list price has come to so many cent-seconds."""
+    usage = drawn.Usage(cent_seconds=cent_seconds)
+    return drawn.drawn(usage, rate_bp=award.rate_bp, amount_cents=award.amount_cents).subsidy_cents
