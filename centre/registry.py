@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from centre.exports import Report, Text
-from centre.models import Project, User
+from centre.models import Project, Tenant, User
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,59 @@ class Link:
 class Panel:
     """A read-only table on a record's admin page: what another app knows of the record.
 
-    `numbers` are the columns, counted from 0, that hold numbers: they are set to the right.
+    `numbers` are the columns, counted from 0, that hold numbers: they are set to the right. A panel shows so many rows
+    at most; `all_url` is the list with all of them.
     """
 
     title: Text
     headings: tuple[Text, ...]
     rows: tuple[tuple[Link, ...], ...]
     numbers: tuple[int, ...] = ()
+    all_url: str = ""
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What a tenant or project still has going when it is to be suspended or closed.
+
+    `count` is all there is, `total` what it amounts to in words, `lines` the first of it; `all_url` shows all. Where it
+    `stops_closing`, the verb refuses to close until it is gone.
+    """
+
+    title: Text
+    count: int
+    lines: tuple[Link, ...] = ()
+    total: Text = ""
+    note: Text = ""
+    all_url: str = ""
+    stops_closing: bool = False
+
+    @property
+    def more(self) -> int:
+        """How many are not shown here."""
+        return max(self.count - len(self.lines), 0)
+
+
+@dataclass(frozen=True)
+class TenantRecords:
+    """Rows of an upper app that name a tenant in their column `tenant`; they go along when two records are merged."""
+
+    title: Text
+    model: type[models.Model]
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """A column that an upper app adds to a list of the admin: `value` is worked out by the database, `shown` as text.
+
+    Who lacks the `permission` does not get the column.
+    """
+
+    name: str
+    title: Text
+    value: Callable[[], models.expressions.Combinable]
+    shown: Callable[[int], str]
+    permission: str
 
 
 @dataclass(frozen=True)
@@ -100,12 +146,16 @@ AdminPanel = Callable[[models.Model, User], Panel | None]
 ProjectLinks = Callable[[Project, User], list[Link]]
 ProjectTabs = Callable[[Project, User], Iterable[Tab]]  # each asks at most one query
 DeskLines = Callable[[User, datetime], Iterable[DeskGroup]]  # each asks a constant number of queries
+BeforeClosing = Callable[[Tenant | Project, User, datetime], Iterable[Consequence]]  # a constant number of queries
 
 reports: dict[str, Report] = {}
 admin_panels: list[AdminPanel] = []
 project_links: list[ProjectLinks] = []
 project_tabs: list[ProjectTabs] = []
 desk_lines: list[DeskLines] = []
+before_closing: list[BeforeClosing] = []
+tenant_records: list[TenantRecords] = []
+tenant_columns: list[ListColumn] = []
 DESK_SHOWS = 20  # lines of a group; the rest is counted, and the group leads to the list
 
 
@@ -130,6 +180,12 @@ def links_of(project: Project, user: User) -> list[Link]:
 def tabs_of(project: Project, user: User) -> list[Tab]:
     """The pages of a project that this person may open, in their order."""
     return sorted((tab for tabs in project_tabs for tab in tabs(project, user)), key=lambda tab: tab.place)
+
+
+def consequences_of(record: Tenant | Project, user: User, at: datetime) -> list[Consequence]:
+    """What the apps know to be going on for a tenant or project; what there is none of is left out."""
+    told = (consequence for part in before_closing for consequence in part(record, user, at))
+    return [consequence for consequence in told if consequence.count]
 
 
 def desk_of(user: User, at: datetime) -> list[DeskSection]:

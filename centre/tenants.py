@@ -1,7 +1,7 @@
 """Tenants and their projects: register, describe, suspend, resume, close. Nothing is ever deleted."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 
 from django.db import IntegrityError, transaction
@@ -52,7 +52,8 @@ def register_tenants(*, tenants: Sequence[Tenant], by: User | None, at: datetime
     rows = list(tenants)
     for tenant in rows:
         tenant.created_at = at
-        tenant.clean_fields()
+        tenant.clean_fields(exclude={"merged_into"})
+        tenant.clean()
     try:
         with transaction.atomic():
             Tenant.objects.bulk_create(rows, batch_size=500)
@@ -79,6 +80,8 @@ def register_tenant(
     registration_number: str = "",
     is_invented: bool = False,
     notes: str = "",
+    agreement_from_on: date | None = None,
+    agreement_until_on: date | None = None,
 ) -> Tenant:
     """Register one organisation."""
     tenant = Tenant(
@@ -90,19 +93,23 @@ def register_tenant(
         registration_number=registration_number,
         is_invented=is_invented,
         notes=notes,
+        agreement_from_on=agreement_from_on,
+        agreement_until_on=agreement_until_on,
     )
     return register_tenants(tenants=[tenant], by=by, at=at)[0]
 
 
 @transaction.atomic
-def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described: str) -> Tenant:
-    """Write what describes the tenant anew: names, category, registration number, notes."""
+def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described: str | date | None) -> Tenant:
+    """Write what describes the tenant anew: names, category, registration number, agreement, notes."""
     unknown = described.keys() - {
         "name_en",
         "name_zh_hant",
         "name_zh_hans",
         "category",
         "registration_number",
+        "agreement_from_on",
+        "agreement_until_on",
         "notes",
     }
     assert not unknown, unknown  # noqa: S101  a mistake in the program, not in what somebody wrote
@@ -112,7 +119,8 @@ def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described:
         return tenant
     for name, (_before, value) in changes.items():
         setattr(tenant, name, value)
-    tenant.clean_fields()
+    tenant.clean_fields(exclude={"merged_into"})
+    tenant.clean()
     tenant.save(update_fields=list(changes))
     record(act="change_tenant", on=tenant, by=by, at=at, changes=changes)
     return tenant
@@ -152,7 +160,12 @@ def register_projects(
 ) -> list[Project]:
     """Register these unsaved projects, each with its lead. Raises CodeTaken, TenantNotActive, ValidationError."""
     rows = [project for project, _lead in projects]
+    # Nobody closes a tenant, or merges it into another, while it gets a project; whoever did so just now counts.
+    tenant_numbers = {project.tenant_id for project in rows}
+    locked = Tenant.objects.select_for_update(no_key=True).filter(pk__in=tenant_numbers).order_by("pk")
+    standing = dict(locked.values_list("pk", "standing"))
     for project in rows:
+        project.tenant.standing = standing[project.tenant_id]
         project.created_at = at
         project.clean_fields(exclude={"tenant"})
         refuse_new_project(tenant=project.tenant)

@@ -248,6 +248,7 @@ RULES: tuple[Rule, ...] = (
     ),
     append_only("allocations", "allocations_statement"),
     append_only("centre", "centre_letter"),
+    never_removed("centre", "centre_tenantcontact"),
     append_only("subsidies", "subsidies_fundentry"),
     append_only("subsidies", "subsidies_applicationstep"),
     append_only("subsidies", "subsidies_awardgrant"),

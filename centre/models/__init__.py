@@ -1,5 +1,6 @@
 """What the centre itself is made of: people, tenants with their projects, machines, and what was done to them."""
 
+from centre.models.contacts import TenantContact
 from centre.models.events import Event
 from centre.models.facility import Capacity, Centre, Cluster, GpuPool, ListPrice, Outage, PoolMapping, Site, WhenUsedUp
 from centre.models.invitations import Invitation, Letter
@@ -24,6 +25,7 @@ __all__ = [
     "Representative",
     "Site",
     "Tenant",
+    "TenantContact",
     "User",
     "WhenUsedUp",
 ]

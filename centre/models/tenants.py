@@ -2,13 +2,15 @@
 
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from centre.days import validate_day
 from centre.models.facility import Cluster
 from centre.models.names import TrilingualName
 from centre.models.people import User
@@ -46,19 +48,75 @@ class TenantQuerySet(models.QuerySet["Tenant"]):
         joined = Membership.objects.current().filter(user=user)
         return self.filter(Q(id__in=represented.values("tenant")) | Q(projects__in=joined.values("project"))).distinct()
 
+    def overseen_by(self, user: User) -> Self:
+        """Those whose projects the person sees all of: as their representative, or as staff."""
+        if sees_every_project(user.staff_roles):
+            return self
+        return self.filter(id__in=Representative.objects.filter(user=user, ended_at__isnull=True).values("tenant"))
+
+    def with_signing(self) -> Self:
+        """Adds `signing`: how many people may sign for each tenant now."""
+        return self.annotate(signing=Count("representatives", filter=Q(representatives__ended_at__isnull=True)))
+
 
 class Tenant(TrilingualName):
     """An organisation that uses the centre."""
 
-    code = models.CharField(_("code"), max_length=40, unique=True, validators=[CODE])
-    category = models.CharField(_("category"), max_length=30, choices=TenantCategory.choices)
+    code = models.CharField(
+        _("code"),
+        max_length=40,
+        unique=True,
+        validators=[CODE],
+        help_text=_("A short name for lists, addresses and spreadsheets, such as “harbour-u”. It never changes."),
+    )
+    category = models.CharField(
+        _("category"),
+        max_length=30,
+        choices=TenantCategory.choices,
+        help_text=_("What kind of organisation it is; reports and the subsidy scheme count by it."),
+    )
     standing = models.CharField(_("standing"), max_length=20, choices=Standing.choices, default=Standing.ACTIVE)
-    registration_number = models.CharField(_("registration number"), max_length=60, blank=True)
+    registration_number = models.CharField(
+        _("registration number"),
+        max_length=60,
+        blank=True,
+        help_text=_("The number of its business registration or charter, as it stands on the paper."),
+    )
     is_invented = models.BooleanField(
         _("invented for the demo"), default=False, help_text=_("Shown wherever the name is shown to the public.")
     )
-    notes = models.TextField(_("notes"), blank=True)
+    notes = models.TextField(
+        _("notes"),
+        blank=True,
+        help_text=_("What colleagues should know, for example how invoices are addressed. The tenant never sees it."),
+    )
+    agreement_from_on = models.DateField(
+        _("agreement from"),
+        null=True,
+        blank=True,
+        validators=[validate_day],
+        help_text=_("The first day of the agreement that was signed."),
+    )
+    agreement_until_on = models.DateField(
+        _("agreement until"),
+        null=True,
+        blank=True,
+        validators=[validate_day],
+        help_text=_("Its last day. Leave it empty while the agreement runs without an end."),
+    )
+    merged_into = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="merged_records",
+        verbose_name=_("merged into"),
+        editable=False,
+        help_text=_("The record under which the tenant goes on; this one is kept for its code and its history."),
+    )
     created_at = models.DateTimeField(_("registered at"), default=timezone.now, editable=False)
+
+    signing: int  # added by with_signing()
 
     objects = TenantQuerySet.as_manager()
 
@@ -69,7 +127,27 @@ class Tenant(TrilingualName):
         constraints = (
             models.CheckConstraint(name="tenant_category_is_known", condition=Q(category__in=TenantCategory.values)),
             models.CheckConstraint(name="tenant_standing_is_known", condition=Q(standing__in=Standing.values)),
+            models.CheckConstraint(
+                name="agreement_ends_after_it_starts",
+                condition=Q(agreement_from_on__isnull=True)
+                | Q(agreement_until_on__isnull=True)
+                | Q(agreement_until_on__gte=F("agreement_from_on")),
+                violation_error_message=_("The agreement ends before it begins."),
+            ),
+            models.CheckConstraint(
+                name="merged_tenant_is_closed_and_leads_to_another",
+                condition=Q(merged_into__isnull=True) | (Q(standing="closed") & ~Q(merged_into=F("id"))),
+            ),
         )
+
+    def clean(self) -> None:
+        """Raises ValidationError, naming the field, for an agreement that ends before it begins."""
+        first, last = self.agreement_from_on, self.agreement_until_on
+        if first is not None and last is not None and last < first:
+            raise ValidationError({"agreement_until_on": _("The agreement ends before it begins.")})
+
+    def get_absolute_url(self) -> str:
+        return reverse("tenant", args=[self.code])
 
 
 class Representative(models.Model):
