@@ -2,8 +2,10 @@
 
 from django.urls import path
 
-from subsidies import views
+from subsidies import capacity_pages, views
 
 urlpatterns = [
+    path("desk/capacity/", capacity_pages.capacity, name="capacity"),
+    path("desk/capacity.csv", capacity_pages.capacity_csv, name="capacity_csv"),
     path("projects/<slug:code>/subsidy/", views.project_subsidy, name="project_subsidy"),
 ]
