@@ -1,16 +1,19 @@
 """What a project's page says of each allocation: the card, its badge, and what to do next. Plain facts, no query."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 
 from django.db.models import TextChoices
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from allocations.forecast import Forecast, forecast, planned_by
 from allocations.models import Allocation, TakeBackWarning
 from allocations.planned_use import Period, beyond_need, planned_from, planned_through, still_to_use
+from allocations.scheduling import Scheduling, scheduling_of
 from centre.charts import Bar, BarChart, QuotaBar
 from centre.models import GpuPool, Project
 from centre.models.tenants import Standing
@@ -54,8 +57,9 @@ class Card:
     """One allocation as its team reads it on a day.
 
     `running` is the part of used that belongs to unfinished runs; `account_is_shared` says that runs of
-    its Slurm account may be another project's; `as_of` is how far the cluster's books reach; `warning`
-    says that unused hours will be taken back.
+    its Slurm account may be another project's; `as_of` is how far the cluster's books reach; `when_used_up` is the
+    centre's rule for new jobs; `per_day` are the GPU-seconds used on each of the last days (at least 30 full ones);
+    `warning` says that unused hours will be taken back.
     """
 
     project: Project
@@ -64,6 +68,8 @@ class Card:
     account_is_shared: bool
     on: date
     as_of: datetime | None
+    when_used_up: str
+    per_day: Mapping[date, int] = field(default_factory=dict)
     warning: TakeBackWarning | None = None
 
     @property
@@ -74,7 +80,39 @@ class Card:
             used=allocation.used_seconds,
             running=self.running,
             held=allocation.held_seconds,
+            planned=self.planned,
         )
+
+    @property
+    def period(self) -> Period:
+        return Period(self.allocation.start_on, self.allocation.end_on)
+
+    @property
+    def books_reach(self) -> datetime | None:
+        """The instant of the latest import in the time of the cluster, by which its days are counted."""
+        return self.as_of.astimezone(self.allocation.pool.cluster.zone) if self.as_of else None
+
+    @property
+    def planned(self) -> int | None:
+        """What an even use would have used when the books end; None before the period, or without any import."""
+        if self.books_reach is None or self.allocation.start_on > self.on:
+            return None
+        return planned_by(self.books_reach, granted=self.allocation.granted_seconds, period=self.period)
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        return forecast(
+            available=self.allocation.available_seconds,
+            used=self.allocation.used_seconds,
+            per_day=self.per_day,
+            as_of=self.books_reach,
+            today=self.on,
+            period=self.period,
+        )
+
+    @cached_property
+    def scheduling(self) -> Scheduling:
+        return scheduling_of(self.allocation, on=self.on, when_used_up=self.when_used_up)
 
     @property
     def days_left(self) -> int:

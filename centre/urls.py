@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path, re_path
 from django.views.i18n import set_language
 
+from allocations import tenant_pages
 from allocations.importing import posts
 from centre import home, report_pages
 
@@ -34,6 +35,7 @@ urlpatterns = [
     ),
     path("desk/", home.desk, name="desk"),
     path("projects/", include("allocations.urls")),
+    path("tenants/<slug:tenant>/", tenant_pages.tenant, name="tenant"),
     path("notices/", include("allocations.notice_urls")),
     # For the collectors of clusters, by token. curl adds the file's name to an address that ends in a slash.
     re_path(r"^usage/imports/?$", posts.hand_over_usage, name="hand_over_usage"),

@@ -123,6 +123,7 @@ def world() -> dict[str, str]:
     Event.objects.create(at=now, actor=lead, act="look", object_type="-", object_id="1", object_name="-")
     return {
         "code": project.code,
+        "tenant": project.tenant.code,
         "name": next(iter(registry.reports)),
         "month": f"{make.today():%Y-%m}",
         "app_label": "centre",

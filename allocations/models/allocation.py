@@ -49,6 +49,12 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
 
         return self.annotate(running_seconds=Coalesce(Subquery(RunCharge.objects.running_of(OuterRef("pk"))), 0))
 
+    def with_as_of(self) -> Self:
+        """Adds `books_as_of`: the instant of the latest import of the pool's cluster; None before the first."""
+        from allocations.models.imports import UsageImport  # noqa: PLC0415  read beside this one
+
+        return self.annotate(books_as_of=Subquery(UsageImport.objects.as_of_cluster(OuterRef("pool__cluster"))))
+
     def with_shared_account(self) -> Self:
         """Adds `account_is_shared`: whether the account's runs on the cluster may be another project's, too.
 
@@ -109,6 +115,7 @@ class Allocation(models.Model):
 
     running_seconds: int  # added by with_running()
     account_is_shared: bool  # added by with_shared_account()
+    books_as_of: datetime | None  # added by with_as_of()
 
     objects = AllocationQuerySet.as_manager()
 

@@ -6,7 +6,7 @@ one takes the import up again.
 """
 
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
@@ -57,10 +57,14 @@ class UsageImportQuerySet(models.QuerySet["UsageImport"]):
 
         Whether a window is missing before it, `importing.health` tells.
         """
-        done = self.of_exports().filter(cluster=OuterRef("pk"), state=UsageImport.State.DONE, as_of__isnull=False)
-        latest = Subquery(done.order_by("-as_of").values("as_of")[:1])
+        latest = Subquery(self.as_of_cluster(OuterRef("pk")))
         clusters = Cluster.objects.annotate(imported_as_of=latest).filter(imported_as_of__isnull=False)
         return dict(clusters.values_list("pk", "imported_as_of"))
+
+    def as_of_cluster(self, cluster: Any) -> models.QuerySet["UsageImport", Any]:
+        """One row with the instant of the latest import of a cluster (or an OuterRef to one) that is done."""
+        done = self.of_exports().filter(cluster=cluster, state=UsageImport.State.DONE, as_of__isnull=False)
+        return done.order_by("-as_of").values("as_of")[:1]
 
     def of_exports(self) -> Self:
         """Imports of whole exports, not of a single record that somebody mended."""

@@ -247,6 +247,14 @@ class DailyUsageQuerySet(models.QuerySet["DailyUsage"]):
             sums.setdefault(pool, {})[day] = seconds
         return sums
 
+    def per_allocation_and_day(self, *, first_on: date) -> dict[int, dict[date, int]]:
+        """GPU-seconds charged per allocation and accounting day since a day; days without usage are left out."""
+        sums: dict[int, dict[date, int]] = {}
+        rows = self.filter(day__gte=first_on).order_by().values_list("allocation", "day")
+        for allocation, day, seconds in rows.annotate(sum=Sum("seconds")):
+            sums.setdefault(allocation, {})[day] = seconds
+        return sums
+
 
 class Outcome(models.TextChoices):
     """How a run ended, in the classes by which a team sees what its time was good for."""

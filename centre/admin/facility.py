@@ -34,7 +34,7 @@ class CentreAdmin(KeptAdmin[Centre]):
             _("What the front page says"),
             {"fields": ("introduction_en", "introduction_zh_hant", "introduction_zh_hans")},
         ),
-        (_("Rules"), {"fields": ("threshold",)}),
+        (_("Rules"), {"fields": ("when_used_up", "threshold")}),
     )
     readonly_fields = ("threshold",)
 

@@ -11,7 +11,7 @@ import time_machine
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from allocations.models import Allocation, JobRun, RunCharge
+from allocations.models import Allocation, ChangeRequest, JobRun, RunCharge
 from centre import members, tenants
 from centre.models import GpuPool, Membership, Project, User
 from centre.permissions import ProjectRole, StaffRole
@@ -19,11 +19,11 @@ from tests import make
 
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 TODAY = date(2026, 6, 15)
-LIST_QUERIES = 6
-"""Session, person, staff roles, how many projects, this page of them, the centre."""
-PAGE_QUERIES = 14
-"""Session, person, staff roles, project, imports, allocations, their warnings, usage per day, runs, members, the line
-that leads to the subsidy, its tab, the centre."""
+LIST_QUERIES = 8
+"""Session, person, staff roles, how many projects, this page of them, the centre, allocations, usage per day."""
+PAGE_QUERIES = 12
+"""Session, person, staff roles, project, the centre, allocations, their warnings, further accounts, usage per day,
+runs, team and requests, subsidy."""
 
 pytestmark = pytest.mark.django_db
 
@@ -70,7 +70,10 @@ def test_project_list_takes_the_same_queries_for_any_number_of_rows(
     with django_assert_num_queries(LIST_QUERIES):
         text = text_of(client, "/projects/")
     for nth in range(rows):
-        assert f"Title {nth} alpha-{nth} House {nth} Active 1,00{nth} 1,00{nth} {1 + nth} Sep 2026" in text
+        assert (
+            f"Title {nth} alpha-{nth} House {nth} 1,00{nth} of 1,00{nth} (100 %) "
+            f"The period ends on {1 + nth} Sep. Jobs start"
+        ) in text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"of {rows}" in text
 
 
@@ -88,7 +91,7 @@ def test_project_list_counts_open_allocations_only(client: Client, lead: User, p
         make.run(allocation=now, hours=5, gpus=20, start_at=NOW - timedelta(days=2)), cluster=pool.cluster, as_of=NOW
     )
     client.force_login(lead)
-    assert "Active 1,100 1,200 1 Jul 2026" in text_of(client, "/projects/")
+    assert "1,100 of 1,200" in text_of(client, "/projects/")
 
 
 def test_project_list_is_filtered_and_sorted(client: Client, lead: User, pool: GpuPool) -> None:
@@ -138,6 +141,56 @@ def test_empty_project_list_says_what_to_do(client: Client) -> None:
     assert "If your team is new here, write to desk@example.org." in text
 
 
+def test_project_list_tells_what_comes_next(client: Client, lead: User, pool: GpuPool) -> None:
+    """One line for each project: the allocation that needs attention first."""
+    steady = make.allocation(project=project_of(lead, "steady", title="Steady"), pool=pool, hours=200)
+    over = make.allocation(project=project_of(lead, "over", title="Over"), pool=pool, hours=10)
+    two = project_of(lead, "two", title="Two")
+    make.allocation(project=two, pool=pool, hours=50, end_on=date(2026, 6, 30))
+    make.allocation(project=two, pool=make.pool("l40", cluster=pool.cluster, gpu_model="L40S"), hours=50)
+    make.allocation(project=project_of(lead, "later", title="Later"), pool=pool, start_on=date(2026, 7, 1))
+    halted = make.allocation(project=project_of(lead, "halted", title="Halted"), pool=pool)
+    Allocation.objects.filter(pk=halted.pk).update(state=Allocation.State.SUSPENDED)
+    project_of(lead, "none", title="None")
+    runs = [
+        make.run(allocation=steady, hours=5, start_at=NOW - timedelta(days=ago, hours=9), number=ago)
+        for ago in range(1, 31)
+    ]
+    runs.append(make.run(allocation=over, hours=7, gpus=2, start_at=NOW - timedelta(days=2)))
+    make.imported(*runs, cluster=pool.cluster, as_of=NOW)
+    client.force_login(lead)
+    text = text_of(client, "/projects/").replace("\N{NO-BREAK SPACE}", " ")
+    for told in (
+        "steady Tenant",
+        "50 of 200 (25 %) Runs out on 25 Jun. 5 GPU-hours a day in the last 7 days Jobs start",
+        "−4 of 10 (0 %) Overdrawn by 4 GPU-hours. 2 GPU-hours a day in the last 7 days Jobs are slowed",
+        "H800: No usage yet. The period ends on 30 Jun. 0 GPU-hours a day in the last 7 days Jobs start",
+        "– Can be used from 1 Jul on. Jobs are blocked",
+        "– The allocation is suspended. 0 GPU-hours a day in the last 7 days Jobs are blocked",
+        "– No GPU-hours to use at the moment. –",
+        "As of 15 Jun 2026, 12:00 HKT",
+    ):
+        assert told in text
+
+
+def test_project_list_names_what_waits_to_those_who_belong_to_it(client: Client, lead: User) -> None:
+    project = project_of(lead, "alpha")
+    for nth in range(2):
+        asked(project, by=lead, ago=nth)
+    asked(project, by=lead, ago=9, state="withdrawn")
+    client.force_login(lead)
+    assert "2 requests wait for the centre’s answer" in text_of(client, "/projects/")
+    client.force_login(make.staff(StaffRole.ALLOCATION_OFFICER))
+    assert "wait for the centre" not in text_of(client, "/projects/")
+
+
+def asked(project: Project, *, by: User, ago: int, state: str = "asked") -> None:
+    """A request that was made some days ago."""
+    ChangeRequest.objects.create(
+        project=project, kind="other", reason="-", asked_by=by, asked_at=NOW - timedelta(days=ago), state=state
+    )
+
+
 # ---------------------------------------------------------------------------------------------- the quota page
 
 
@@ -158,15 +211,16 @@ def test_quota_page_tells_used_running_and_left(client: Client, lead: User, pool
     client.force_login(lead)
     text = text_of(client, "/projects/alpha/")
     assert "Alpha Lantau House · Active" in text
-    assert "H800 GPUs, Cyberport · Subsidised Open 900 GPU-hours left of 1,000" in text
-    assert "used 100 of it running now 20 left 900" in text
+    assert "H800 GPUs, Cyberport · Subsidised 900 GPU-hours left of 1,000" in text
+    assert "used 100 of it running now 20 left 900 planned by today 465" in text
     assert "As of 15 Jun 2026, 11:00 HKT · latest import 1 hour ago" in text
-    assert "Period 16 Apr 2026 – 23 Aug 2026 70 days left, today included" in text
-    assert "Funding Subsidised Slurm account alpha Reference A-1" in text
+    assert "Period 70 days left, today included 16 Apr 2026 – 23 Aug 2026" in text
+    assert "New jobs Jobs start There are GPU-hours left, and the period has begun." in text
+    assert "Slurm account alpha · Reference A-1" in text
     assert "13 Jun 2026 80.0 14 Jun 2026 0.0 15 Jun 2026 20.0" in text
     assert "72 a<b>c Running 4 20.0 u1 15 Jun 2026, 06:00 HKT" in text
     assert "71 train Completed 8 80.0 Typing Person 13 Jun 2026, 12:00 HKT" in text
-    assert "Lead Leading Person Member Typing Person" in text
+    assert "Led by Leading Person. 2 people belong to this project." in text
 
 
 def grow(project: Project, pool: GpuPool, times: int) -> None:
@@ -192,7 +246,7 @@ def test_quota_page_takes_the_same_queries_for_any_number_of_rows(
         text = text_of(client, "/projects/alpha/")
     for nth in range(rows):
         assert f"used {5 + nth} of it running now {4 + nth} left 95" in text
-        assert f"1 {4 + nth}.0 Person {nth}" in text
+        assert f".0 Person {nth} 15 Jun 2026" in text
 
 
 def test_quota_page_of_a_new_project_says_how_to_begin(client: Client, lead: User) -> None:
@@ -267,7 +321,9 @@ def test_quota_page_says_what_comes_next(
     assert told in text_of(client, "/projects/alpha/")
 
 
-@pytest.mark.parametrize(("granted", "told"), [(17, "Open 2 GPU-hours left of 17"), (150, "Open 135 GPU-hours left")])
+@pytest.mark.parametrize(
+    ("granted", "told"), [(17, "· Internal 2 GPU-hours left of 17"), (150, "· Internal 135 GPU-hours left")]
+)
 def test_quota_page_warns_of_use_from_nine_tenths_on(
     client: Client, lead: User, pool: GpuPool, granted: int, told: str
 ) -> None:
@@ -276,6 +332,115 @@ def test_quota_page_warns_of_use_from_nine_tenths_on(
     text = text_of(client, "/projects/alpha/")
     assert told in text
     assert "nearly used up" not in text
+
+
+def use_each_day(allocation: Allocation, *, hours: int, days: int, number: int = 0) -> list[make.Run]:
+    """Runs of so many hours on each of the days before today."""
+    return [
+        make.run(allocation=allocation, hours=hours, start_at=NOW - timedelta(days=ago, hours=9), number=number + ago)
+        for ago in range(1, days + 1)
+    ]
+
+
+def test_quota_page_foretells_the_end_at_both_paces(client: Client, lead: User, pool: GpuPool) -> None:
+    allocation = make.allocation(project=project_of(lead, "alpha"), pool=pool, hours=200)
+    runs = use_each_day(allocation, hours=2, days=30) + use_each_day(allocation, hours=8, days=7, number=100)
+    make.imported(*runs, cluster=pool.cluster, as_of=NOW)
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "Forecast Runs out between 23 Jun and 7 Jul at the pace of the last 7 to 30 days." in text
+    assert "49 GPU-hours ahead of an even use of the period." in text
+    assert "Pace 10 GPU-hours a day the last 7 days 3.9 GPU-hours a day the last 30 days" in text
+
+
+def test_quota_page_tells_what_is_left_over_when_hours_last(client: Client, lead: User, pool: GpuPool) -> None:
+    allocation = make.allocation(project=project_of(lead, "alpha"), pool=pool, hours=2_000)
+    make.imported(*use_each_day(allocation, hours=2, days=30), cluster=pool.cluster, as_of=NOW)
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "Lasts until the period ends with about 1,699 GPU-hours left over, at the pace of the last 7 to 30" in text
+    assert "GPU-hours behind an even use of the period." in text
+
+
+@pytest.mark.parametrize(
+    ("begun", "told"),
+    [
+        (0, "Forecast Too early to tell The pace is known once the records of a full day have come in."),
+        (4, "Runs out on 22 Jun at the pace of the last 4 days."),
+        (18, "Runs out on 22 Jun at the pace of the last 7 to 18 days."),
+    ],
+)
+def test_quota_page_of_a_young_allocation_says_which_days_it_counts(
+    client: Client, lead: User, pool: GpuPool, begun: int, told: str
+) -> None:
+    days: dict[str, Any] = {"start_on": TODAY - timedelta(days=begun), "end_on": date(2026, 12, 31)}
+    allocation = make.allocation(project=project_of(lead, "alpha"), pool=pool, hours=5 * begun + 35, **days)
+    today = make.run(allocation=allocation, hours=1, start_at=NOW - timedelta(hours=3))
+    make.imported(*use_each_day(allocation, hours=5, days=begun), today, cluster=pool.cluster, as_of=NOW)
+    client.force_login(lead)
+    assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_says_honestly_that_nothing_was_used(client: Client, lead: User, pool: GpuPool) -> None:
+    project = project_of(lead, "alpha")
+    allocation = make.allocation(project=project, pool=pool)
+    client.force_login(lead)
+    assert "Forecast No usage known yet The pace is known once the records" in text_of(client, "/projects/alpha/")
+    make.imported(cluster=pool.cluster, as_of=NOW - timedelta(days=41))
+    assert "Forecast No usage yet When it runs out can be told once" in text_of(client, "/projects/alpha/")
+    make.imported(make.run(allocation=allocation, start_at=NOW - timedelta(days=40)), cluster=pool.cluster, as_of=NOW)
+    told = "Forecast No usage in the last 30 days Nothing runs out while nothing is used."
+    assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_gives_no_forecast_while_jobs_cannot_start(client: Client, lead: User, pool: GpuPool) -> None:
+    suspended(project_of(lead, "alpha"), pool)
+    client.force_login(lead)
+    text = text_of(client, "/projects/alpha/")
+    assert "Forecast No forecast while jobs cannot start" in text
+    assert "New jobs Jobs are blocked The project is suspended." in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("open", "New jobs Jobs start The GPU-hours are used up. New jobs start as before, and what they use"),
+        ("slowed", "New jobs Jobs are slowed The GPU-hours are used up. New jobs start when nobody else waits"),
+        ("blocked", "New jobs Jobs are blocked The GPU-hours are used up. New jobs wait until there are more."),
+    ],
+)
+def test_quota_page_tells_what_becomes_of_new_jobs(
+    client: Client, lead: User, pool: GpuPool, rule: str, told: str
+) -> None:
+    make.centre(when_used_up=rule)
+    used_up(project_of(lead, "alpha"), pool)
+    client.force_login(lead)
+    assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_names_requests_that_wait(client: Client, lead: User) -> None:
+    project = project_of(lead, "alpha")
+    client.force_login(lead)
+    assert "wait" not in text_of(client, "/projects/alpha/")
+    asked(project, by=lead, ago=3)
+    assert "1 request waits for the centre’s answer, since 12 Jun 2026." in text_of(client, "/projects/alpha/")
+    asked(project, by=lead, ago=5)
+    told = "2 requests wait for the centre’s answer, the oldest since 10 Jun 2026."
+    assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_leads_to_the_tenant_those_who_see_all_of_it(client: Client, lead: User) -> None:
+    project = project_of(lead, "alpha", tenant=make.tenant("lantau"))
+    answers = {
+        lead: False,
+        make.member(project=project, role=ProjectRole.VIEWER): False,
+        make.representative(tenant=project.tenant): True,
+        make.representative(tenant=project.tenant, user=make.member(project=project)): True,
+        make.staff(StaffRole.AUDITOR): True,
+    }
+    for user, leads_there in answers.items():
+        client.force_login(user)
+        assert ('href="/tenants/lantau/"' in client.get("/projects/alpha/").content.decode()) is leads_there
 
 
 def test_quota_page_leads_to_the_centre_by_letter(client: Client, lead: User, pool: GpuPool) -> None:
