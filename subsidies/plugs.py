@@ -14,9 +14,18 @@ from subsidies.views import subsidy_url
 SHOWN = 50
 
 
+def latest_award(project: Project, user: User) -> Award | None:
+    """The project's latest award that the person may see; asked for once, as tab and link of one page both need it."""
+    kept: dict[int, Award | None] = vars(project).setdefault("latest_award_by_reader", {})
+    if user.pk not in kept:
+        awards = Award.objects.visible_to(user).filter(project=project)
+        kept[user.pk] = awards.order_by("-starts_on", "-number").first()
+    return kept[user.pk]
+
+
 def project_links(project: Project, user: User) -> list[Link]:
     """To the subsidy page, where the project has an award that the person may see; the latest one is named."""
-    award = Award.objects.visible_to(user).filter(project=project).order_by("-starts_on", "-number").first()
+    award = latest_award(project, user)
     if award is None:
         return []
     note = _("Award %(number)s pays %(rate)s of the list price, up to %(amount)s: terms, conditions, what was drawn.")
@@ -26,7 +35,7 @@ def project_links(project: Project, user: User) -> list[Link]:
 
 def project_tabs(project: Project, user: User) -> list[Tab]:
     """The subsidy page, where the project has an award that the person may see."""
-    if not Award.objects.visible_to(user).filter(project=project).exists():
+    if latest_award(project, user) is None:
         return []
     return [Tab(80, "subsidy", _("Subsidy"), subsidy_url(project))]
 
