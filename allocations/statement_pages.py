@@ -30,7 +30,8 @@ from allocations.ledger_words import KINDS, SAID_MORE_PRECISELY
 from allocations.models import Allocation, Statement
 from allocations.statement_file import as_report
 from allocations.statement_money import OWN, together
-from allocations.statements import first_day, last_day, left, months_to_tell, provisional, sum_of
+from allocations.statements import first_day, left, months_to_tell, provisional, sum_of
+from centre.days import FIRST, LAST
 from centre.exports import Parameters, csv_chunks
 from centre.tables import BadgeColumn, InstantColumn, Table, show_page
 from centre.team_pages import TeamPage, team_page
@@ -349,7 +350,7 @@ def month_in(text: str) -> date:
         month = date.fromisoformat(f"{text}-01")
     except ValueError as error:
         raise Http404 from error
-    if f"{month:%Y-%m}" != text or last_day(month).year > 9000:
+    if not FIRST <= month <= LAST or f"{month:%Y-%m}" != text:
         raise Http404
     return month
 

@@ -2,6 +2,7 @@
 
     job runs -> run charges -> ledger entries -> totals of the allocation, and the daily rollup
     requests, rules, runs chosen for a refund -> ledger entries <- events of the audit trail
+    approved extensions -> last days of allocations <- events of the audit trail
 
 This package imports none of the code that writes the books, only the tables: what that code misunderstood must not pass
 here. It reads Slurm's resources, parts the days, finds the allocations and pairs the entries in its own plain way. It
@@ -11,6 +12,7 @@ goes through the books a part at a time, so that its memory does not grow with t
 from collections.abc import Iterator
 
 from allocations.verifying.decisions import wrong_decisions
+from allocations.verifying.extensions import wrong_extensions
 from allocations.verifying.periods import wrong_period_ends, wrong_take_backs
 from allocations.verifying.refunds import wrong_refunds
 from allocations.verifying.requests import wrong_requests
@@ -30,6 +32,7 @@ def differences() -> Iterator[str]:
     yield from wrong_refunds()
     yield from wrong_decisions()
     yield from wrong_requests()
+    yield from wrong_extensions()
     yield from wrong_period_ends()
     yield from wrong_take_backs()
     yield from wrong_statements()
