@@ -11,11 +11,13 @@ class SubsidiesConfig(AppConfig):
     def ready(self) -> None:
         from allocations import statement_money as of_statements  # noqa: PLC0415  models are ready only now
         from centre import registry  # noqa: PLC0415
-        from subsidies import desk, plugs, reports, statement_money  # noqa: PLC0415
+        from subsidies import before_closing, desk, plugs, reports, statement_money  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
         registry.project_links.append(plugs.project_links)
         registry.project_tabs.append(plugs.project_tabs)
-        registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant))
+        registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant, plugs.capacity_of_pool))
         registry.desk_lines.append(desk.decisions_waiting)
         of_statements.subsidies.append(statement_money.subsidies_of)
+        registry.before_closing.append(before_closing.going_on)
+        registry.tenant_records.append(before_closing.APPLICATIONS)
