@@ -23,7 +23,7 @@ from centre import registry
 from centre.http import centre_of, signed_in
 from centre.models import Membership, Project, Tenant, User
 from centre.models.tenants import Standing
-from centre.permissions import ProjectRole, sees_every_project
+from centre.permissions import ProjectRole, TeamAct, sees_every_project
 from centre.tables import show_page
 from centre.team_pages import team_page
 
@@ -81,6 +81,7 @@ def project(request: HttpRequest, code: str) -> HttpResponse:
     context = {
         "standing_tone": STANDING_TONES[Standing(shown.standing)],
         "steps": next_steps(shown, cards),
+        "may_ask": team.may(TeamAct.ASK) and shown.standing == Standing.ACTIVE,
         "cards": [(card, CardWords(card)) for card in current],
         "past": [card for card in cards if card.is_over],
         "charts": charts_of(cards, at=now),

@@ -450,6 +450,23 @@ def test_quota_page_leads_to_the_centre_by_letter(client: Client, lead: User, po
     assert 'href="mailto:desk@example.org?subject=alpha"' in client.get("/projects/alpha/").content.decode()
 
 
+def test_quota_page_leads_to_a_request_those_who_may_make_one(client: Client, lead: User, pool: GpuPool) -> None:
+    project = project_of(lead, "alpha")
+    overdrawn(project, pool)
+    answers = {
+        lead: True,
+        make.member(project=project, role=ProjectRole.MANAGER): True,
+        make.member(project=project): False,
+        make.member(project=project, role=ProjectRole.VIEWER): False,
+        make.representative(tenant=project.tenant): False,
+        make.staff(StaffRole.ALLOCATION_OFFICER): False,
+    }
+    for user, leads_there in answers.items():
+        client.force_login(user)
+        page = client.get("/projects/alpha/").content.decode()
+        assert ('href="/projects/alpha/requests/new/">Make a request' in page) is leads_there
+
+
 def test_quota_page_of_a_healthy_project_has_nothing_to_warn_of(client: Client, lead: User, pool: GpuPool) -> None:
     make.allocation(project=project_of(lead, "alpha"), pool=pool)
     client.force_login(lead)
