@@ -5,7 +5,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
-from centre.models import Project, Tenant, User
+from centre.models import GpuPool, Project, Tenant, User
 from centre.registry import Link, Panel, Tab
 from centre.templatetags.portal import hkd, percent
 from subsidies.models import Application, Award
@@ -78,4 +78,16 @@ def applications_of_tenant(record: models.Model, user: User) -> Panel | None:
             )
             for case in Application.objects.visible_to(user).filter(tenant=record)[:SHOWN]
         ),
+    )
+
+
+def capacity_of_pool(record: models.Model, user: User) -> Panel | None:
+    """On a GPU pool's admin page: the way to its months on the capacity board."""
+    if not isinstance(record, GpuPool) or not user.has_perm("allocations.view_allocation"):
+        return None
+    text = _("What is available, committed, used and asked for, month by month")
+    return Panel(
+        title=_("Capacity"),
+        headings=(_("Capacity board"),),
+        rows=((Link(text, f"{reverse('capacity')}#pool-{record.pk}"),),),
     )
