@@ -273,15 +273,15 @@ def test_only_what_was_received_and_is_not_decided_is_asked_for() -> None:
 @pytest.mark.django_db
 def test_equal_periods_are_read_as_one_and_others_apart() -> None:
     pool = make.pool()
-    period = {"start_on": make.today(), "end_on": make.today() + timedelta(days=9)}
+    end_on = make.today() + timedelta(days=9)
     for hours in (10, 20):
-        make.allocation(pool=pool, hours=hours, **period)
+        make.allocation(pool=pool, hours=hours, start_on=make.today(), end_on=end_on)
     make.allocation(pool=pool, hours=5, start_on=make.today(), end_on=make.today())
     read = commitments.granted_stretches(first_on=make.today(), last_on=make.today())
     assert {pool: sorted(rows) for pool, rows in read.items()} == {
         pool.pk: [
             (make.today(), make.today(), 5 * HOUR),
-            (make.today(), period["end_on"], 30 * HOUR),
+            (make.today(), end_on, 30 * HOUR),
         ]
     }
 
