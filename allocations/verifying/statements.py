@@ -26,7 +26,7 @@ def wrong_statements() -> Iterator[str]:
     last: tuple[int, date] | None = None
     before: Statement | None = None
     while True:
-        found = Statement.objects.select_related("project").order_by("project", "month")
+        found = Statement.objects.select_related("project").order_by("project_id", "month")
         if last is not None:
             project, month = last
             found = found.filter(project__gt=project) | found.filter(project=project, month__gt=month)
