@@ -20,9 +20,9 @@ from allocations.forecast_words import CardWords
 from allocations.models import Allocation, ChangeRequest
 from allocations.posting import TAKES_DECISIONS
 from allocations.quota import Card
-from allocations.request_words import hours_of
 from centre.days import validate_day
 from centre.forms import GpuHoursField
+from centre.templatetags.portal import gpu_hours
 
 Kind = ChangeRequest.Kind
 MOST_LETTERS = 500
@@ -34,7 +34,7 @@ def fresh_key() -> str:
     return uuid4().hex
 
 
-class AllocationField(forms.TypedChoiceField):
+class AllocationField(forms.ChoiceField):
     """One of the allocations that are given, each with what is left of it and how it goes on."""
 
     default_error_messages = {
@@ -44,7 +44,7 @@ class AllocationField(forms.TypedChoiceField):
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("widget", forms.RadioSelect)
-        super().__init__(coerce=self.row, **options)
+        super().__init__(**options)
         self.rows: dict[str, Allocation] = {}
 
     def offer(self, cards: Sequence[Card]) -> None:
@@ -54,8 +54,9 @@ class AllocationField(forms.TypedChoiceField):
         if len(cards) == 1:
             self.initial = str(cards[0].allocation.pk)
 
-    def row(self, value: str) -> Allocation:
-        return self.rows[value]
+    def clean(self, value: Any) -> Any:
+        """The row that was chosen."""
+        return self.rows.get(super().clean(value))
 
 
 def described(card: Card) -> str:
@@ -64,7 +65,7 @@ def described(card: Card) -> str:
     return gettext("%(reference)s (%(model)s): %(left)s GPU-hours left. %(outlook)s") % {
         "reference": allocation.reference,
         "model": allocation.pool.gpu_model,
-        "left": hours_of(allocation.available_seconds),
+        "left": gpu_hours(allocation.available_seconds),
         "outlook": outlook(card),
     }
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import override
@@ -61,4 +62,4 @@ def send_answer(number: int) -> None:
             "link": absolute(reverse("request", args=[request.project.code, request.pk])),
         }
         message = letter("request_answered", user, context)
-    deliver([(user, message)])
+    deliver([(user, message)], at=timezone.now())

@@ -1,6 +1,6 @@
 """What a team asks the centre for: the list, one request from asking to its effect, and asking anew."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from allocations.extending import AccountTaken, NotLater
 from allocations.models import ChangeRequest, LedgerEntry
 from allocations.movements import OtherPool
 from allocations.posting import LedgerError, NotEnough
+from allocations.quota import Card
 from allocations.request_forms import FORMS, can_be_asked, fresh_key
 from allocations.request_words import (
     SAYS_YES,
@@ -46,7 +47,12 @@ Kind = ChangeRequest.Kind
 State = ChangeRequest.State
 REQUESTS_PER_PAGE = 20
 REFUSALS = (LedgerError, requests.RequestError)
-FIELD_OF: Mapping[type[Exception], str] = {NotEnough: "seconds", OtherPool: "to_allocation", NotLater: "until_on", AccountTaken: "until_on"}
+FIELD_OF: Mapping[type[Exception], str] = {
+    NotEnough: "seconds",
+    OtherPool: "to_allocation",
+    NotLater: "until_on",
+    AccountTaken: "until_on",
+}
 """At which field of the form a refusal stands."""
 
 
@@ -100,7 +106,7 @@ class RequestsTable(Table):
     what = django_tables2.Column(empty_values=(), verbose_name=_("What was asked"))
     asked = InstantColumn(accessor="asked_at", verbose_name=_("Asked"))
     state = django_tables2.Column(empty_values=(), verbose_name=_("State"))
-    answered = InstantColumn(accessor="answered_at", verbose_name=_("Answered"))
+    answered = InstantColumn(accessor="answered_at", default="–", verbose_name=_("Answered"))
     answer = django_tables2.Column(empty_values=(), verbose_name=_("The centre’s answer"))
 
     class Meta:
@@ -166,7 +172,12 @@ def ask(request: HttpRequest, code: str) -> HttpResponse:
         else:
             messages.success(request, gettext("Sent. You get a letter when the centre answers."))
             return redirect("request", code=team.project.code, pk=asked.pk)
-    return render(request, "projects/ask.html", team.context(form=form, chosen=CHOICES[kind]))
+    return render(request, "projects/ask.html", team.context(form=form, chosen=CHOICES[kind], as_of=oldest(cards)))
+
+
+def oldest(cards: Sequence[Card]) -> datetime | None:
+    """How far the books behind the figures of the form reach; None before the first import."""
+    return min((card.as_of for card in cards if card.as_of is not None and not card.is_over), default=None)
 
 
 @dataclass(frozen=True)

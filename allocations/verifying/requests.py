@@ -48,6 +48,11 @@ def wrong_request(request: ChangeRequest, entries: list[LedgerEntry]) -> Iterato
     asked, approved = request.asked_seconds, request.approved_seconds
     if request.state in {"approved", "carried_out"} and due and asked != approved:
         yield f"Request {request.pk}: {asked} GPU-seconds were asked for and approved whole, it says {approved}."
+    if request.state == "approved" and request.asked_until_on != request.approved_until_on:
+        yield (
+            f"Request {request.pk}: {request.asked_until_on} was asked for and approved, "
+            f"it says {request.approved_until_on}."
+        )
     for entry in moves:
         if (entry.asked_by_id, entry.approved_by_id) != (request.asked_by_id, request.answered_by_id):
             yield (

@@ -1,0 +1,86 @@
+"""Last days of allocations against the requests and events that moved them."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from allocations.models import Allocation, ChangeRequest
+from allocations.verifying.reading import ALLOCATIONS_AT_A_TIME, person
+from allocations.verifying.trail import number_of, what_became
+from centre.models import Event
+
+GIVEN = frozenset({"approved", "part_approved", "carried_out"})
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one event says of a last day that became later."""
+
+    event: int
+    before: Any
+    after: Any
+    request: str
+    asked_by: int | None
+    approved_by: int | None
+
+
+def wrong_extensions() -> Iterator[str]:
+    """Each approved extension moved the last day once, to the approved day; and nothing else moved it later."""
+    last = 0
+    rows = Allocation.objects.order_by("pk")
+    while found := list(rows.filter(pk__gt=last)[:ALLOCATIONS_AT_A_TIME]):
+        last = found[-1].pk
+        moved: dict[str, list[Moved]] = defaultdict(list)
+        events = Event.objects.filter(
+            object_type="allocations.allocation",
+            object_id__in=[str(row.pk) for row in found],
+            act="extend_allocation",
+        )
+        for pk, allocation, actor, changes in events.order_by("pk").values_list("pk", "object_id", "actor", "changes"):
+            before = changes["end_on"][0]
+            approver = number_of(what_became(changes.get("approved_by")))
+            told = Moved(pk, before, what_became(changes["end_on"]), str(changes.get("request")), actor, approver)
+            moved[allocation].append(told)
+        given: dict[str, list[ChangeRequest]] = defaultdict(list)
+        for request in ChangeRequest.objects.filter(allocation__in=found, kind="extension", state__in=GIVEN):
+            given[str(request.allocation_id)].append(request)
+        for row in found:
+            yield from wrong_days(row, moved[str(row.pk)])
+            yield from wrong_pairs(moved[str(row.pk)], given[str(row.pk)])
+
+
+def wrong_days(allocation: Allocation, moved: list[Moved]) -> Iterator[str]:
+    """Each extension begins where the one before ended; the last one says the day. A closed period may be shorter."""
+    for earlier, later in pairwise(moved):
+        if earlier.after != later.before:
+            yield f"Event {later.event}: the last day was {later.before}, event {earlier.event} says {earlier.after}."
+    stands = allocation.end_on.isoformat()
+    if moved and allocation.state != "closed" and moved[-1].after != stands:
+        yield (
+            f"Allocation {allocation.reference}: its last day is {stands}, "
+            f"event {moved[-1].event} says {moved[-1].after}."
+        )
+
+
+def wrong_pairs(moved: list[Moved], given: list[ChangeRequest]) -> Iterator[str]:
+    """Requests and events, each with its other; two people stand behind every one."""
+    requests = {str(request.pk): request for request in given}
+    told: dict[str, int] = defaultdict(int)
+    for one in moved:
+        if one.approved_by is None or one.approved_by == one.asked_by:
+            yield f"Event {one.event}: {person(one.asked_by)} made a period longer without a second person."
+        if not one.request:
+            continue  # not asked for by a request
+        told[one.request] += 1
+        request = requests.get(one.request)
+        if request is None or request.approved_until_on is None:
+            yield f"Event {one.event}: it names request {one.request}, which made no period longer."
+        elif (request.approved_until_on.isoformat(), request.asked_by_id, request.answered_by_id) != (
+            *(one.after, one.asked_by, one.approved_by),
+        ):
+            yield f"Request {request.pk}: its day or its people are others than event {one.event} says."
+    for number, request in requests.items():
+        if told[number] != 1:
+            yield f"Request {request.pk}: {told[number]} events of the audit trail made its period longer, not one."
