@@ -35,6 +35,10 @@ class TenantNotActive(TenantError):
     """A tenant that is suspended or closed gets no new project, and none of its projects resumes."""
 
 
+class MergedAway(TenantError):
+    """A record that was merged into another is kept as it was."""
+
+
 class AlreadyMoved(TenantError):
     """It does not stand where the person saw it standing."""
 
@@ -101,7 +105,10 @@ def register_tenant(
 
 @transaction.atomic
 def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described: str | date | None) -> Tenant:
-    """Write what describes the tenant anew: names, category, registration number, agreement, notes."""
+    """Write what describes the tenant anew: names, category, registration number, agreement, notes.
+
+    Raises MergedAway, ValidationError.
+    """
     unknown = described.keys() - {
         "name_en",
         "name_zh_hant",
@@ -113,6 +120,11 @@ def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described:
         "notes",
     }
     assert not unknown, unknown  # noqa: S101  a mistake in the program, not in what somebody wrote
+    if tenant.merged_into is not None:
+        raise MergedAway(
+            _("%(code)s was merged into %(keep)s and is kept as it was. Make the change there.")
+            % {"code": tenant.code, "keep": tenant.merged_into.code}
+        )
     changes = {name: [getattr(tenant, name), value] for name, value in described.items()}
     changes = {name: pair for name, pair in changes.items() if pair[0] != pair[1]}
     if not changes:

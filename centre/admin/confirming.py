@@ -40,7 +40,8 @@ class Effect:
 class Confirmation:
     """What a person is asked to confirm: the act in one line, its effects, and what happens next.
 
-    `facts` stand in place of the page's own (None: those); `danger`: the button takes something away at once.
+    `facts` stand in place of the page's own (None: those); `danger`: the button takes something away at once;
+    `warnings` stand above everything: what should make the person look twice.
     """
 
     effects: Sequence[Effect]
@@ -49,6 +50,7 @@ class Confirmation:
     button: Text = ""
     facts: Sequence[tuple[Text, Text]] | None = None
     danger: bool = False
+    warnings: Sequence[Text] = ()
 
 
 def form_key(request: HttpRequest) -> str:

@@ -6,26 +6,30 @@
 A page may carry acts (`acts()`): links to confirmation pages that call one verb each; see `centre.admin.acts`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise, cached_property
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from centre import audit, registry
+from centre.admin import editing
+from centre.admin.meanwhile import Below
 from centre.admin.told import act_in_words, fact_in_words
 from centre.http import signed_in
 from centre.models import Event, User
@@ -70,8 +74,13 @@ def model_fields(form: forms.BaseForm, model: type[models.Model]) -> list[str]:
 
 
 class KeptAdmin(admin.ModelAdmin[Row]):
-    """Rows that staff add and change and nobody deletes; every save is recorded, from what to what."""
+    """Rows that staff add and change and nobody deletes; every save is recorded, from what to what.
 
+    Of two people who change one row at once the second is told (`centre.admin.editing`); `also_compared` names columns
+    that the form does not change, of which they should know as well.
+    """
+
+    also_compared: tuple[str, ...] = ()
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
@@ -103,6 +112,10 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         """What the row is called on its own page, where its own name does not say enough."""
         return str(obj)
 
+    def note_above(self, obj: Row) -> registry.Link | None:
+        """What has to be known of the row before anything else on its page."""
+        return None
+
     def acts(self, request: HttpRequest, obj: Row) -> list[ActLink]:
         """The acts that this person may begin on this row now."""
         return []
@@ -120,6 +133,13 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         context["heading"] = self.heading(obj) if shown and obj is not None else ""
         context["acts"] = self.acts(request, obj) if shown and obj is not None else []
         context["panels"] = registry.panels_of(obj, signed_in(request)) if shown and obj is not None else []
+        context["note_above"] = self.note_above(obj) if shown and obj is not None else None
+        context["answer"] = answer = editing.answer_of(request)
+        if answer is not None and answer.sentence and len(context["errors"]) == 1:
+            context["errors"] = ()  # nothing is wrong in any field; why nothing is saved is said in its own words
+        if shown and obj is not None and self.has_change_permission(request, obj):
+            stands = answer.now if answer is not None else None
+            context["snapshot"] = (stands or self.shown(context, obj)).signed()
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def add_by_verb(self, obj: Row, form: Any, by: User, at: datetime) -> bool:
@@ -139,7 +159,14 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         super().save_model(request, obj, form, change)
         record_save(request, obj, fields, stored)
 
+    def save_below(self, formset: Any, by: User, at: datetime) -> bool:
+        """Save rows that belong to the row through their verbs, which record the acts. False: there are no verbs."""
+        return False
+
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if self.save_below(formset, signed_in(request), timezone.now()):
+            formset.save(commit=False)  # nothing is saved: Django's page asks the set what became of its rows
+            return
         changed = [row for row in formset.forms if row.has_changed()]
         fields = {id(row.instance): model_fields(row, formset.model) for row in changed}
         names = {name for row_fields in fields.values() for name in row_fields}
@@ -155,12 +182,55 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Django's, where a verb that refuses what the form let through says why instead of failing."""
+        """Django's, after a look at what others did meanwhile; what a verb refuses is said above what was typed."""
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            with transaction.atomic():
+                if request.method == "POST" and object_id is not None:
+                    self.compare(request, unquote(object_id))
+                return super().changeform_view(request, object_id, form_url, extra_context)
         except self.refusals as refused:
-            self.message_user(request, str(refused), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+            answer = editing.answer_of(request) or editing.Answer(now=None)
+            editing.keep_answer(request, replace(answer, refusal=str(refused)))
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Row | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Django's; one that is not saved where something speaks against it."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        answer = editing.answer_of(request)
+        return editing.held_back(form, answer.sentence) if answer is not None and answer.sentence else form
+
+    def compare(self, request: HttpRequest, number: str) -> None:
+        """Lock the row and keep, on the request, what was changed since its page was shown."""
+        row = self.get_object(request, number)
+        if row is None or not self.has_change_permission(request, row):
+            return
+        self.model._base_manager.select_for_update(no_key=True).filter(pk=row.pk).values_list("pk").first()
+        row = self.get_object(request, number)
+        if row is None:
+            return
+        fields = flatten_fieldsets(self.get_fieldsets(request, row))
+        answer = editing.compare(
+            request,
+            signed_in(request),
+            row=row,
+            form=self.get_form(request, row, change=True, fields=fields),
+            sets=list(self.sets_below(request, row)),
+            also=self.also_compared,
+        )
+        editing.keep_answer(request, answer)
+
+    def sets_below(self, request: HttpRequest, row: Row) -> Iterator[editing.Set]:
+        """The sets of rows on the page of a row that this person may change."""
+        for formset, inline in self.get_formsets_with_inlines(request, row):
+            if isinstance(inline, KeptInline) and inline.has_change_permission(request, row):
+                rows = inline.shown_rows(inline.get_queryset(request)).filter(**{formset.fk.name: row.pk})
+                below = Below(model=inline.model, fact=inline.fact)
+                yield editing.Set(formset.get_default_prefix(), formset.form, list(rows), below)
+
+    def shown(self, context: dict[str, Any], row: Row) -> editing.Shown:
+        """What the page that is being made shows of the row and of what can be changed below it."""
+        below = [shown.formset for shown in context["inline_admin_formsets"] if shown.has_change_permission]
+        return editing.shown_on(context["adminform"].form, below, row, self.also_compared)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -242,6 +312,11 @@ class KeptInline(admin.TabularInline[Row, models.Model]):
     extra = 0
     can_delete = False
     view_on_site = False
+    fact = ""  # what the history of the row above calls a row of this kind, where its verbs record it there
+
+    def shown_rows(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Which of the rows the page shows to be changed; all unless a page says otherwise."""
+        return rows
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -253,6 +328,8 @@ class HistoryInline(KeptInline[Row]):
     template = "admin/history_inline.html"
     shown = 50
     related: tuple[str, ...] = ()
+    list_filter = ""  # the filter of the rows' own list that leads to all that belong to the row
+    all_url = ""  # filled in for the row whose page is shown
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -270,5 +347,9 @@ class HistoryInline(KeptInline[Row]):
         page = request.resolver_match
         if page is None or self.fk_name is None or "object_id" not in page.kwargs:
             return rows.none()
-        first = rows.filter(**{self.fk_name: unquote(page.kwargs["object_id"])}).values_list("pk", flat=True)
+        number = unquote(page.kwargs["object_id"])
+        if self.list_filter:
+            address = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+            self.all_url = f"{address}?{urlencode({self.list_filter: number})}"
+        first = rows.filter(**{self.fk_name: number}).values_list("pk", flat=True)
         return rows.filter(pk__in=list(first[: self.shown])).select_related(*self.related)

@@ -1,78 +1,29 @@
-"""Tenants and their projects: who they are, where they stand, and who belongs to them."""
+"""Tenants: who they are, whom the centre speaks to there, where they stand, and what belongs to them."""
 
-from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils import timezone
-from django.utils.functional import Promise
+from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from centre import members, tenants
-from centre.admin.acts import Effect, act_page, act_urls, row_of_act
-from centre.admin.belonging import add_member_page, represent_page
-from centre.admin.choosing import ReasonForm
-from centre.admin.kept import ActLink, HistoryInline, KeptAdmin
-from centre.http import signed_in
-from centre.models import Membership, Project, Representative, Tenant, User
+from centre import contacts, registry, tenants
+from centre.admin.acts import act_urls, page_of, row_of_act
+from centre.admin.belonging import represent_page
+from centre.admin.finding_tenants import AgreementFilter, found_among
+from centre.admin.kept import ActLink, HistoryInline, KeptAdmin, KeptInline
+from centre.admin.merging import merge_page
+from centre.admin.standing import REFUSALS, move_page, moves
+from centre.merging_tenants import merged_in_words
+from centre.models import Membership, Project, Representative, Tenant, TenantContact, User
 from centre.models.tenants import Standing
 from centre.permissions import ProjectRole
-
-Row = Tenant | Project
-REFUSALS = (tenants.TenantError, members.MemberError)
-
-
-def moves(request: HttpRequest, row: Row, permission: str) -> list[ActLink]:
-    """Where the tenant or project can go from where it stands, for those who may move it."""
-    if not request.user.has_perm(permission):
-        return []
-    labels = {
-        Standing.SUSPENDED: ActLink(_("Suspend"), "../suspend/"),
-        Standing.ACTIVE: ActLink(_("Resume"), "../resume/"),
-        Standing.CLOSED: ActLink(_("Close"), "../close/"),
-    }
-    possible = tenants.MOVES[Standing(row.standing)]
-    return [link for standing, link in labels.items() if standing in possible]
-
-
-def move_page(
-    request: HttpRequest,
-    admin_page: KeptAdmin[Any],
-    row: Row,
-    *,
-    to: Standing,
-    title: str | Promise,
-    explanation: str | Promise,
-    verb: Callable[..., Any],
-    argument: str,
-    facts: Sequence[tuple[Any, Any]] = (),
-) -> HttpResponse:
-    """The page on which a tenant or project is suspended, resumed or closed, with the reason."""
-
-    def run(given: dict[str, Any]) -> tuple[str, Row]:
-        verb(**{argument: row}, reason=given["reason"], by=signed_in(request), at=timezone.now())
-        return gettext("%(name)s: %(standing)s.") % {"name": row, "standing": row.get_standing_display()}, row
-
-    return act_page(
-        request,
-        admin=admin_page,
-        row=row,
-        title=title,
-        explanation=explanation,
-        facts=facts,
-        effects=(Effect(_("Standing"), row.get_standing_display(), to.label),),
-        form=ReasonForm(request.POST or None),
-        button=title,
-        danger=to == Standing.CLOSED,
-        run=run,
-        refusals=REFUSALS,
-    )
 
 
 class RepresentativesOfTenant(HistoryInline[Representative]):
@@ -89,60 +40,231 @@ class RepresentativesOfTenant(HistoryInline[Representative]):
 class ProjectsOfTenant(HistoryInline[Project]):
     model = Project
     fk_name = "tenant"
-    fields = ("code", "title", "standing")
+    fields = ("code", "title", "standing", "lead")
+    readonly_fields = ("lead",)
+    list_filter = "tenant__id__exact"
     verbose_name_plural = _("Projects")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
+        leads = Membership.objects.current().filter(project=OuterRef("pk"), role=ProjectRole.LEAD).order_by("since_at")
+        rows = super().get_queryset(request)
+        return rows.annotate(
+            lead_name=Subquery(leads.values("user__name")[:1]), lead_email=Subquery(leads.values("user__email")[:1])
+        )
+
+    @admin.display(description=_("lead"))
+    def lead(self, obj: Any) -> str:
+        return str(obj.lead_name or obj.lead_email or "–")
+
+
+class MergedIntoTenant(HistoryInline[Tenant]):
+    """Records that were merged into this one; their codes lead here."""
+
+    model = Tenant
+    fk_name = "merged_into"
+    fields = ("code", "name_en", "registration_number")
+    verbose_name_plural = _("Records merged into this one")
+
+
+class ContactForm(forms.ModelForm[TenantContact]):
+    ends = forms.BooleanField(label=_("Ends"), required=False)
+
+    class Meta:
+        model = TenantContact
+        fields = ("name", "role", "email", "phone")
+
+
+class ContactsOfTenant(KeptInline[TenantContact]):
+    """Whom the centre speaks to now. Who could change the tenant can change them."""
+
+    model = TenantContact
+    form = ContactForm
+    fk_name = "tenant"
+    fields = ("name", "role", "email", "phone", "ends")
+    fact = "contact"
+    shown = 50
+    ordering = ("id",)
+    verbose_name_plural = _("Contacts today")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("centre.view_tenant")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("centre.change_tenant") and (obj is None or may_be_changed(request, obj))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TenantContact]:
+        """While the page is looked at, those of today; what is sent may name one that was ended meanwhile."""
+        rows = TenantContact.objects.order_by("id")
+        page = request.resolver_match
+        if page is None or "object_id" not in page.kwargs or not str(page.kwargs["object_id"]).isdigit():
+            return rows.none()
+        rows = rows.filter(tenant=page.kwargs["object_id"])
+        return rows if request.method == "POST" else self.shown_rows(rows)
+
+    def shown_rows(self, rows: QuerySet[TenantContact]) -> QuerySet[TenantContact]:
+        first = rows.filter(ended_at__isnull=True).values_list("pk", flat=True)[: self.shown]
+        return TenantContact.objects.filter(pk__in=list(first)).order_by("id")
+
+
+class EarlierContacts(HistoryInline[TenantContact]):
+    model = TenantContact
+    fk_name = "tenant"
+    fields = ("name", "role", "email", "phone", "since_at", "ended_at")
+    verbose_name_plural = _("Earlier contacts")
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("centre.view_tenant")
+
+    def belonging(self, rows: QuerySet[TenantContact]) -> QuerySet[TenantContact]:
+        return rows.filter(ended_at__isnull=False).order_by("-ended_at", "-id")
+
+
+def may_be_changed(request: HttpRequest, tenant: Tenant) -> bool:
+    """A merged record is only read. What was typed before it was merged is answered by the verb, and so not lost."""
+    return tenant.merged_into_id is None or request.method == "POST"
+
+
+def shown_column(column: registry.ListColumn) -> Any:
+    """What an upper app adds to the list, as Django's list wants it."""
+
+    @admin.display(description=lazy(str, str)(column.title), ordering=column.name)
+    def hours(obj: Tenant) -> str:
+        return column.shown(getattr(obj, column.name))
+
+    return hours
 
 
 @admin.register(Tenant)
 class TenantAdmin(KeptAdmin[Tenant]):
-    list_display = ("code", "name", "category", "standing", "projects_in_use", "created_at")
-    list_filter = ("standing", "category")
+    list_display = ("code", "name", "category", "stands", "projects_in_use", "agreement_until_on")
+    list_select_related = ("merged_into",)
+    list_filter = ("standing", "category", AgreementFilter)
     search_fields = ("code", "name_en", "name_zh_hant", "name_zh_hans", "registration_number")
-    search_help_text = _("By code, name in any language, or registration number.")
-    fieldsets = (
-        (None, {"fields": ("code", "name_en", "name_zh_hant", "name_zh_hans", "category")}),
-        (None, {"fields": ("registration_number", "notes")}),
-        (_("Where it stands"), {"fields": ("standing", "is_invented", "created_at")}),
+    search_help_text = _(
+        "By code, name in any language, registration number, a contact’s name or address, or a project’s code."
     )
-    readonly_fields = ("standing", "is_invented", "created_at")
-    inlines = (ProjectsOfTenant, RepresentativesOfTenant)
+    fieldsets = (
+        (None, {"fields": ("code", "name_en", "name_zh_hant", "name_zh_hans", "category", "registration_number")}),
+        (_("Agreement"), {"fields": ("agreement_from_on", "agreement_until_on")}),
+        (_("Notes of the centre"), {"fields": ("notes",)}),
+        (_("Where it stands"), {"fields": ("standing", "people", "is_invented", "created_at")}),
+    )
+    readonly_fields = ("standing", "people", "is_invented", "created_at")
+    inlines = (ContactsOfTenant, ProjectsOfTenant, RepresentativesOfTenant, EarlierContacts)
     refusals = REFUSALS
+    also_compared = ("standing", "merged_into")
 
-    def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
-        """Where a tenant stands can only be said of one that exists."""
-        return super().get_fieldsets(request, obj) if obj else self.fieldsets[:2]
+    # ------------------------------------------------------------------------------------------ the list
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        columns = [column for column in registry.tenant_columns if request.user.has_perm(column.permission)]
+        return [*self.list_display, *(shown_column(column) for column in columns)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         projects = Project.objects.filter(tenant=OuterRef("pk")).exclude(standing=Standing.CLOSED).order_by()
         counted = projects.values("tenant").annotate(number=Count("pk")).values("number")
-        return super().get_queryset(request).annotate(open_projects=Coalesce(Subquery(counted), 0))
+        rows = super().get_queryset(request).select_related("merged_into")
+        rows = rows.annotate(open_projects=Coalesce(Subquery(counted), 0))
+        return rows.annotate(**{column.name: column.value() for column in registry.tenant_columns})
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> tuple[str, ...]:
-        return (*self.readonly_fields, "code") if obj else self.readonly_fields
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Tenant], search_term: str
+    ) -> tuple[QuerySet[Tenant], bool]:
+        return found_among(queryset, search_term), False
 
     @admin.display(description=_("name"), ordering="name_en")
     def name(self, obj: Tenant) -> str:
         return obj.name
 
+    @admin.display(description=_("standing"), ordering="standing")
+    def stands(self, obj: Tenant) -> str | Promise:
+        if obj.merged_into is None:
+            return obj.get_standing_display()
+        return gettext("Merged into %(code)s") % {"code": obj.merged_into.code}
+
     @admin.display(description=_("open projects"), ordering="open_projects")
     def projects_in_use(self, obj: Any) -> int:
         return int(obj.open_projects)
+
+    # ------------------------------------------------------------------------------------------ the page
+
+    def get_fieldsets(self, request: HttpRequest, obj: Tenant | None = None) -> Any:
+        """Where a tenant stands can only be said of one that exists."""
+        return super().get_fieldsets(request, obj) if obj else self.fieldsets[:-1]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Tenant | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, "code") if obj else self.readonly_fields
+
+    def get_inlines(self, request: HttpRequest, obj: Tenant | None) -> Any:
+        """What there is none of is left out, but for contacts and projects, which every tenant should have."""
+        shown = list(super().get_inlines(request, obj))
+        if obj is not None:
+            if not TenantContact.objects.filter(tenant=obj, ended_at__isnull=False).exists():
+                shown.remove(EarlierContacts)
+            if Tenant.objects.filter(merged_into=obj).exists():
+                shown.append(MergedIntoTenant)
+        return shown
+
+    def has_change_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or may_be_changed(request, obj))
+
+    @admin.display(description=_("people"))
+    def people(self, obj: Tenant) -> str:
+        """Asked once, on the tenant's own page."""
+        count = Membership.objects.current().filter(project__tenant=obj).values("user").distinct().count()
+        return gettext("Members of its projects today: %(count)s") % {"count": count}
+
+    def note_above(self, obj: Tenant) -> registry.Link | None:
+        """A record that was merged says so, and leads on."""
+        if obj.merged_into is not None:
+            return registry.Link(merged_in_words(obj), page_of(obj.merged_into), _("Open the record that goes on"))
+        return None
+
+    def acts(self, request: HttpRequest, obj: Tenant) -> list[ActLink]:
+        links = moves(request, obj, "centre.change_tenant")
+        if obj.standing != Standing.CLOSED and request.user.has_perm("centre.add_representative"):
+            links.insert(0, ActLink(_("Add a representative"), "../represent/"))
+        if obj.merged_into is None and request.user.has_perm("centre.change_tenant"):
+            links.append(ActLink(_("Merge into another record"), "../merge/"))
+        return links
+
+    # ------------------------------------------------------------------------------------------ saving
 
     def add_by_verb(self, obj: Tenant, form: Any, by: User, at: datetime) -> bool:
         tenants.register_tenants(tenants=[obj], by=by, at=at)
         return True
 
     def change_by_verb(self, obj: Tenant, form: Any, by: User, at: datetime) -> bool:
-        stored = Tenant.objects.get(pk=obj.pk)
+        stored = Tenant.objects.select_related("merged_into").get(pk=obj.pk)
         described = {name: form.cleaned_data[name] for name in form.changed_data}
         tenants.change_tenant(tenant=stored, by=by, at=at, **described)
         return True
 
-    def acts(self, request: HttpRequest, obj: Tenant) -> list[ActLink]:
-        links = moves(request, obj, "centre.change_tenant")
-        if request.user.has_perm("centre.add_representative"):
-            links.insert(0, ActLink(_("Add a representative"), "../represent/"))
-        return links
+    def response_post_save_add(self, request: HttpRequest, obj: Tenant) -> HttpResponseRedirect:
+        """On to the tenant's page, where its contacts and representatives are added."""
+        return HttpResponseRedirect(page_of(obj))
+
+    def save_below(self, formset: Any, by: User, at: datetime) -> bool:
+        """Contacts begin, change and end by their verbs."""
+        if formset.model is not TenantContact:
+            return False
+        for row in formset.forms:
+            if not row.has_changed():
+                continue
+            described = {name: row.cleaned_data[name] for name in contacts.DESCRIBED}
+            if row.instance.pk is None:
+                contacts.add_contact(tenant=formset.instance, by=by, at=at, **described)
+                continue
+            if set(row.changed_data) - {"ends"}:
+                contacts.change_contact(contact=row.instance, by=by, at=at, **described)
+            if row.cleaned_data["ends"]:
+                contacts.end_contact(contact=row.instance, by=by, at=at)
+        return True
+
+    # ------------------------------------------------------------------------------------------ acts
 
     def get_urls(self) -> list[URLPattern]:
         acts = [
@@ -150,6 +272,7 @@ class TenantAdmin(KeptAdmin[Tenant]):
             ("resume", self.resume),
             ("close", self.close),
             ("represent", self.represent),
+            ("merge", self.merge),
         ]
         return [*act_urls(self, acts), *super().get_urls()]
 
@@ -160,7 +283,10 @@ class TenantAdmin(KeptAdmin[Tenant]):
             row_of_act(self, request, object_id, "centre.change_tenant"),
             to=Standing.SUSPENDED,
             title=_("Suspend the tenant"),
-            explanation=_("The tenant gets no new project. Its projects go on until each is suspended itself."),
+            explanation=_(
+                "The tenant gets no new project until it is resumed. Nothing below stops by itself: its projects go on "
+                "until each is suspended itself."
+            ),
             verb=tenants.suspend_tenant,
             argument="tenant",
         )
@@ -178,144 +304,19 @@ class TenantAdmin(KeptAdmin[Tenant]):
         )
 
     def close(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = row_of_act(self, request, object_id, "centre.change_tenant")
         return move_page(
             request,
             self,
-            row,
+            row_of_act(self, request, object_id, "centre.change_tenant"),
             to=Standing.CLOSED,
             title=_("Close the tenant"),
             explanation=_("This is for good. Nothing is deleted; all records stay readable. Close its projects first."),
             verb=tenants.close_tenant,
             argument="tenant",
-            facts=((_("Projects that are not closed"), str(row.open_projects)),),
         )
 
     def represent(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return represent_page(request, self, row_of_act(self, request, object_id, "centre.add_representative"))
 
-
-class MembersOfProject(HistoryInline[Membership]):
-    model = Membership
-    fk_name = "project"
-    fields = ("user", "role", "since_at")
-    related = ("user",)
-    verbose_name_plural = _("Members today")
-
-    def belonging(self, rows: QuerySet[Membership]) -> QuerySet[Membership]:
-        return rows.current()  # type: ignore[attr-defined,no-any-return]  # the manager's own QuerySet
-
-
-@admin.register(Project)
-class ProjectAdmin(KeptAdmin[Project]):
-    list_display = ("code", "title", "tenant_name", "lead", "team", "standing")
-    list_select_related = ("tenant",)
-    list_filter = ("standing", "tenant__category")
-    search_fields = ("code", "title", "tenant__code", "tenant__name_en", "tenant__name_zh_hant", "tenant__name_zh_hans")
-    search_help_text = _("By code or title of the project, or by the tenant.")
-    autocomplete_fields = ("tenant",)
-    fields = ("tenant", "code", "title", "summary")
-    readonly_fields = ("standing", "created_at")
-    inlines = (MembersOfProject,)
-    refusals = REFUSALS
-
-    def get_fields(self, request: HttpRequest, obj: Project | None = None) -> Any:
-        return (*self.fields, "standing", "created_at") if obj else self.fields
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Project | None = None) -> tuple[str, ...]:
-        return (*self.readonly_fields, "tenant", "code") if obj else self.readonly_fields
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
-        current = Membership.objects.current().filter(project=OuterRef("pk")).order_by("since_at")
-        leads = current.filter(role=ProjectRole.LEAD)
-        counted = current.order_by().values("project").annotate(number=Count("pk")).values("number")
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                lead_name=Subquery(leads.values("user__name")[:1]),
-                lead_email=Subquery(leads.values("user__email")[:1]),
-                members_today=Coalesce(Subquery(counted), 0),
-            )
-        )
-
-    @admin.display(description=_("tenant"), ordering="tenant__code")
-    def tenant_name(self, obj: Project) -> str:
-        return obj.tenant.name
-
-    @admin.display(description=_("lead"), ordering="lead_name")
-    def lead(self, obj: Any) -> str:
-        return str(obj.lead_name or obj.lead_email or "–")
-
-    @admin.display(description=_("members"), ordering="members_today")
-    def team(self, obj: Any) -> int:
-        return int(obj.members_today)
-
-    def add_by_verb(self, obj: Project, form: Any, by: User, at: datetime) -> bool:
-        tenants.register_projects(projects=[(obj, None)], by=by, at=at)
-        return True
-
-    def change_by_verb(self, obj: Project, form: Any, by: User, at: datetime) -> bool:
-        stored = Project.objects.get(pk=obj.pk)
-        tenants.change_project(
-            project=stored,
-            by=by,
-            at=at,
-            title=form.cleaned_data["title"],
-            summary=form.cleaned_data["summary"],
-        )
-        return True
-
-    def acts(self, request: HttpRequest, obj: Project) -> list[ActLink]:
-        links = moves(request, obj, "centre.change_project")
-        if obj.standing != Standing.CLOSED and request.user.has_perm("centre.add_membership"):
-            links.insert(0, ActLink(_("Add a member"), "../add-member/"))
-        return [ActLink(_("The team’s page"), obj.get_absolute_url()), *links]
-
-    def get_urls(self) -> list[URLPattern]:
-        acts = [
-            ("suspend", self.suspend),
-            ("resume", self.resume),
-            ("close", self.close),
-            ("add-member", self.add_member),
-        ]
-        return [*act_urls(self, acts), *super().get_urls()]
-
-    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return move_page(
-            request,
-            self,
-            row_of_act(self, request, object_id, "centre.change_project"),
-            to=Standing.SUSPENDED,
-            title=_("Suspend the project"),
-            explanation=_("The project stops for a while. Its people keep sight of it; usage is still charged."),
-            verb=tenants.suspend_project,
-            argument="project",
-        )
-
-    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return move_page(
-            request,
-            self,
-            row_of_act(self, request, object_id, "centre.change_project"),
-            to=Standing.ACTIVE,
-            title=_("Resume the project"),
-            explanation=_("The project goes on."),
-            verb=tenants.resume_project,
-            argument="project",
-        )
-
-    def close(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return move_page(
-            request,
-            self,
-            row_of_act(self, request, object_id, "centre.change_project"),
-            to=Standing.CLOSED,
-            title=_("Close the project"),
-            explanation=_("This is for good. Nothing is deleted; all records stay readable."),
-            verb=tenants.close_project,
-            argument="project",
-        )
-
-    def add_member(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return add_member_page(request, self, row_of_act(self, request, object_id, "centre.add_membership"))
+    def merge(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return merge_page(request, self, row_of_act(self, request, object_id, "centre.change_tenant"))
