@@ -1,15 +1,17 @@
-"""The page on which a person chooses their letters about GPU time and reads which they were sent."""
+"""The page on which a person chooses their letters about GPU time, and reads the record of all that were sent."""
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
 
 import django_tables2
 from django import forms
 from django.contrib import messages
-from django.db.models import Exists, OuterRef
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 from allocations import notices as letters
 from allocations.models import Notice, NoticeOptOut
 from centre.http import signed_in
-from centre.models import Project
+from centre.models import Letter, Project, User
 from centre.tables import InstantColumn, Table, show_page
 
 LETTERS_PER_PAGE = 25
@@ -44,22 +46,50 @@ class LettersForm(forms.Form):
 
 
 class LettersTable(Table):
-    """What letters told a person, the latest first. The project's page is linked while they may see it."""
+    """Every letter that left for a person, the latest first; below its subject what one about GPU-hours told.
+
+    A project is linked while the person may see it.
+    """
 
     title = _("Letters sent to you")
     sent = InstantColumn(accessor="sent_at", verbose_name=_("Sent"))
-    about = django_tables2.Column(verbose_name=_("About"))
-    allocation = django_tables2.Column(accessor="allocation__reference", verbose_name=_("Allocation"))
-    project = django_tables2.Column(accessor="allocation__project__code", verbose_name=_("Project"))
+    subject = django_tables2.Column(verbose_name=_("Letter"))
 
     class Meta:
         orderable = False
 
-    def render_project(self, record: Any) -> str | SafeString:
-        project = record.allocation.project
-        if not record.may_open:
-            return str(project.code)
-        return format_html('<a class="mono" href="{}">{}</a>', project.get_absolute_url(), project.code)
+    def __init__(self, rows: QuerySet[Letter]) -> None:
+        super().__init__(rows)
+        self.told: dict[datetime, list[Notice]] = {}
+
+    def render_subject(self, record: Letter) -> SafeString:
+        told = ((notice.about, notice.allocation.reference, project_of(notice)) for notice in self.notices_of(record))
+        lines = format_html_join("", "<li>{} · <bdi>{}</bdi> · {}</li>", told)
+        return format_html("<bdi>{}</bdi>{}", record.subject, format_html("<ul>{}</ul>", lines) if lines else "")
+
+    def notices_of(self, letter: Letter) -> list[Notice]:
+        """What was told at the instant at which the letter left."""
+        return self.told.get(letter.sent_at, [])
+
+
+def project_of(notice: Notice) -> SafeString:
+    """The project that a notice is about."""
+    project = notice.allocation.project
+    if not notice.may_open:
+        return format_html('<span class="mono">{}</span>', project.code)
+    return format_html('<a class="mono" href="{}">{}</a>', project.get_absolute_url(), project.code)
+
+
+def told_in(letters: Iterable[Letter], user: User) -> dict[datetime, list[Notice]]:
+    """What letters about GPU-hours told this person, by the instant at which they left; one query."""
+    sent = Notice.objects.filter(user=user, sent_at__in={letter.sent_at for letter in letters}).named_in_letters()
+    found: defaultdict[datetime, list[Notice]] = defaultdict(list)
+    for notice in (
+        sent.told_to_reader_of(Project.objects.visible_to(user)).select_related("allocation__project").order_by("-pk")
+    ):
+        if notice.sent_at is not None:
+            found[notice.sent_at].append(notice)
+    return dict(found)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -75,8 +105,7 @@ def notices(request: HttpRequest) -> HttpResponse:
     else:
         declined = set(NoticeOptOut.objects.filter(user=user).values_list("kind", flat=True))
         form = LettersForm(initial={"wanted": [kind for kind in Notice.CAN_BE_DECLINED if kind not in declined]})
-    opens = Project.objects.visible_to(user).filter(pk=OuterRef("allocation__project"))
-    sent = Notice.objects.filter(user=user).named_in_letters().annotate(may_open=Exists(opens))
-    table = LettersTable(sent.select_related("allocation__project").order_by("-sent_at", "-pk"))
+    table = LettersTable(Letter.objects.filter(user=user).order_by("-sent_at", "-pk"))
     show_page(table, request, rows=LETTERS_PER_PAGE)
+    table.told = told_in((row.record for row in table.paginated_rows), user)
     return render(request, "notices/notices.html", {"section": "", "form": form, "table": table})

@@ -158,7 +158,7 @@ def send(*, at: datetime) -> Sending:
             letter = take_letter(user, books_as_of, at=at)
             if letter is None:
                 continue
-            if emails.deliver([(user, letter)]):
+            if emails.deliver([(user, letter)], at=at):
                 transaction.set_rollback(True)
                 result.undelivered.append(user)
             else:

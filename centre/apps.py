@@ -18,9 +18,10 @@ class CentreConfig(AppConfig):
     verbose_name = _("The centre")
 
     def ready(self) -> None:
-        from centre import desk, registry, reports, triggers  # noqa: PLC0415  models are ready only now
+        from centre import desk, registry, reports, tabs, triggers  # noqa: PLC0415  models are ready only now
 
         post_migrate.connect(triggers.install_after_migrate, dispatch_uid="centre.triggers")
         checks.register(triggers.check_installed, checks.Tags.database)
         registry.add_reports(*reports.REPORTS)
+        registry.project_tabs.append(tabs.project_tabs)
         registry.desk_lines.append(desk.appointments_waiting)

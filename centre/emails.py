@@ -9,19 +9,25 @@ import smtplib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
-from centre.models import Centre, Membership, User
+from centre.models import Centre, Invitation, Letter, Membership, User
+from centre.role_words import what_role_means
+from centre.templatetags.portal import written_instant
 
 logger = logging.getLogger(__name__)
+To = TypeVar("To", User, User | Invitation)
 PROJECTS_SHOWN = 10
 
 
@@ -32,7 +38,7 @@ def one_line(text: str, most: int = 120) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def first_sign_in(*, people: Sequence[User]) -> list[User]:
+def first_sign_in(*, people: Sequence[User], at: datetime) -> list[User]:
     """Send each person the link with which they choose a password. Returns those whose letter could not be sent."""
     centre = Centre.objects.filter(id=1).first()
     projects: dict[int, list[str]] = defaultdict(list)
@@ -53,29 +59,69 @@ def first_sign_in(*, people: Sequence[User]) -> list[User]:
                 "reset_link": absolute(reverse("account_reset_password")),
             }
             letters.append((user, letter("first_sign_in", user, context)))
-    return deliver(letters)
+    return deliver(letters, at=at)
 
 
-def letter(name: str, to: User, context: Mapping[str, object]) -> EmailMessage:
+def invitation_to_project(*, invitation: Invitation, token: str, at: datetime) -> bool:
+    """Send the link into a team; False when the letter could not be sent.
+
+    Who is known reads it in their own language and finds it among their letters; everybody else in the language that
+    the sender chose. Whoever invites learns nothing of which it was.
+    """
+    centre = Centre.objects.filter(id=1).first()
+    known = User.objects.filter(email=invitation.email).first()
+    language = known.language if known is not None else invitation.language
+    with override(language):
+        context = {
+            "name": one_line(known.name if known is not None else invitation.name, 60),
+            "centre": one_line(centre.name) if centre else _("the supercomputing centre"),
+            "inviter": one_line(invitation.invited_by.get_full_name(), 60),
+            "project": f"{invitation.project.code}: {one_line(invitation.project.title)}",
+            "role": invitation.get_role_display(),
+            "role_means": what_role_means(invitation.role),
+            "link": absolute(reverse("invitation", args=[token])),
+            "works_until": written_instant(invitation.expires_at),
+        }
+        message = letter("invitation_to_project", invitation, context)
+    return not deliver([(known or invitation, message)], at=at)
+
+
+def letter(name: str, to: User | Invitation, context: Mapping[str, object]) -> EmailMessage:
     """The letter of `templates/emails/<name>.txt`: its first line is the subject."""
     subject, _newline, body = render_to_string(f"emails/{name}.txt", dict(context)).strip().partition("\n")
     return EmailMessage(subject=one_line(subject), body=body.strip() + "\n", to=[to.email])
 
 
-def deliver(letters: Iterable[tuple[User, EmailMessage]]) -> list[User]:
-    """Send over one connection. Who could not be reached is returned and logged; the others get their letter."""
-    undelivered = []
+def deliver(letters: Iterable[tuple[To, EmailMessage]], *, at: datetime) -> list[To]:
+    """Send over one connection; every letter of the portal leaves here, and of each that did a `Letter` is kept.
+
+    Who could not be reached is returned and logged; the others get their letter. Somebody who was invited and is not
+    known yet has no record to keep it in.
+    """
+    undelivered, sent = [], []
     connection = get_connection()
-    for user, message in letters:
-        message.connection = connection
-        try:
-            message.send()
-        except (smtplib.SMTPException, OSError, ValueError) as error:  # ValueError: an address that cannot be written
-            logger.warning("A letter to person %s could not be sent: %s", user.pk, error)
-            undelivered.append(user)
-            connection.close()
-    connection.close()
+    try:
+        for to, message in letters:
+            if not leaves(message, connection, to):
+                undelivered.append(to)
+            elif isinstance(to, User):
+                sent.append(Letter(user=to, subject=message.subject[:200], sent_at=at))
+    finally:  # also what left before something else went wrong
+        connection.close()
+        Letter.objects.bulk_create(sent, batch_size=1_000)
     return undelivered
+
+
+def leaves(message: EmailMessage, connection: BaseEmailBackend, to: User | Invitation) -> bool:
+    """Hand a letter to the mail server; whether it took it."""
+    message.connection = connection
+    try:
+        message.send()
+    except (smtplib.SMTPException, OSError, ValueError) as error:  # ValueError: an address that cannot be written
+        logger.warning("A letter to %s %s could not be sent: %s", to._meta.model_name, to.pk, error)
+        connection.close()
+        return False
+    return True
 
 
 def password_link(user: User) -> str:

@@ -30,6 +30,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # the package carries no 
             raise ImproperlyConfigured(f"{var} is “{text}”; write a whole number.")
         return int(text)
 
+    def days(self, var: str, *, default: int, most: int) -> int:
+        """A number of days, at least one. Raises ImproperlyConfigured for anything else."""
+        days = self.whole(var, default=default)
+        if not 1 <= days <= most:
+            raise ImproperlyConfigured(f"{var} is “{days}”; write a number of days from 1 to {most}.")
+        return days
+
     def web_address(self, var: str, *, default: str) -> str:
         """How a site is reached, such as https://portal.example.org. Raises ImproperlyConfigured."""
         text = str(self.str(var, default="")).strip() or default

@@ -331,10 +331,10 @@ def invite(*, people: Iterable[User], by: User | None, at: datetime) -> Invited:
     User.objects.filter(pk__in=[user.pk for user in rows]).update(invited_at=at)
     record_all(act="invite_person", on=[(user, {"email": user.email}) for user in rows], by=by, at=at)
     invited = Invited(people=rows)
-    transaction.on_commit(lambda: _send_invitations(invited))
+    transaction.on_commit(lambda: _send_invitations(invited, at))
     return invited
 
 
-def _send_invitations(invited: Invited) -> None:
-    invited.undelivered = emails.first_sign_in(people=invited.people)
+def _send_invitations(invited: Invited, at: datetime) -> None:
+    invited.undelivered = emails.first_sign_in(people=invited.people, at=at)
     User.objects.filter(pk__in=[user.pk for user in invited.undelivered]).update(invited_at=None)

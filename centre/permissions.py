@@ -135,6 +135,12 @@ def team_may(role: ProjectRole | None, act: TeamAct) -> bool:
     return role is not None and act in TEAM_MAY[role]
 
 
+def may_give_role(giver: str | None, role: str) -> bool:
+    """Whether somebody with a role in a team may give another one in it, or take it: leads are the leads' affair."""
+    act = TeamAct.MANAGE_LEADS if role == ProjectRole.LEAD else TeamAct.MANAGE_MEMBERS
+    return giver is not None and team_may(ProjectRole(giver), act)
+
+
 def sees_every_project(roles: Iterable[StaffRole]) -> bool:
     """Staff whose work spans all projects; committee members are not among them."""
     return not PROJECT_READERS.isdisjoint(roles)

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from centre.exports import Report, Text
-from centre.models import Project, Tenant, User
+from centre.models import Cluster, Project, Tenant, User
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,26 @@ class Tab:
     url: str
 
 
+@dataclass(frozen=True)
+class UnclaimedName:
+    """A user name in a project's runs that is nobody's yet; `cluster_id` and `cluster` (its code) say where it ran."""
+
+    cluster_id: int
+    cluster: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.cluster})"
+
+
+@dataclass(frozen=True)
+class NamesInRuns:
+    """What an app that keeps job runs knows of the user names in them."""
+
+    unclaimed: Callable[[Project], list[UnclaimedName]]  # one query
+    runs_elsewhere: Callable[[Project, Cluster, str], bool]  # did the name also run for another project?
+
+
 class DeskPart(models.TextChoices):
     """The parts of the desk, in the order in which they stand there; one without lines is left out."""
 
@@ -156,6 +176,7 @@ desk_lines: list[DeskLines] = []
 before_closing: list[BeforeClosing] = []
 tenant_records: list[TenantRecords] = []
 tenant_columns: list[ListColumn] = []
+names_in_runs: list[NamesInRuns] = []
 DESK_SHOWS = 20  # lines of a group; the rest is counted, and the group leads to the list
 
 
@@ -186,6 +207,16 @@ def consequences_of(record: Tenant | Project, user: User, at: datetime) -> list[
     """What the apps know to be going on for a tenant or project; what there is none of is left out."""
     told = (consequence for part in before_closing for consequence in part(record, user, at))
     return [consequence for consequence in told if consequence.count]
+
+
+def unclaimed_names(project: Project) -> list[UnclaimedName]:
+    """User names on clusters that have run for this project and are nobody's yet."""
+    return [name for names in names_in_runs for name in names.unclaimed(project)]
+
+
+def has_run_elsewhere(project: Project, cluster: Cluster, name: str) -> bool:
+    """Whether a user name on a cluster has also run for another project, or for none that is known."""
+    return any(names.runs_elsewhere(project, cluster, name) for names in names_in_runs)
 
 
 def desk_of(user: User, at: datetime) -> list[DeskSection]:

@@ -8,7 +8,7 @@ from django.views.i18n import set_language
 
 from allocations import tenant_pages
 from allocations.importing import posts
-from centre import home, report_pages
+from centre import home, invitation_pages, report_pages
 
 urlpatterns = [
     path("", home.front, name="front"),
@@ -34,7 +34,9 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("desk/", home.desk, name="desk"),
+    path("projects/<slug:code>/members/", include("centre.member_urls")),
     path("projects/", include("allocations.urls")),
+    path("invitations/<str:token>/", invitation_pages.invitation, name="invitation"),
     path("tenants/<slug:tenant>/", tenant_pages.tenant, name="tenant"),
     path("notices/", include("allocations.notice_urls")),
     # For the collectors of clusters, by token. curl adds the file's name to an address that ends in a slash.

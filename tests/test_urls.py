@@ -44,8 +44,8 @@ from allocations.models import (
     TakeBackWarning,
     UsageImport,
 )
-from centre import registry
-from centre.models import Event, User
+from centre import invitations, registry
+from centre.models import Event, Letter, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
@@ -64,6 +64,7 @@ PUBLIC = {
     "account_reset_password_from_key_done",
     "hand_over_usage",  # by token
     "handed_over_usage",
+    "invitation",  # by the link of a letter
 }
 OWN = {"after_sign_in", "projects", "notices", "account_change_password", "account_set_password"}
 NO_ROW = "no-such-row"
@@ -120,6 +121,8 @@ def world() -> dict[str, str]:
     entry = allocation.entries.get()
     RunCharge.objects.create(run=run, allocation=allocation, day=make.today(), seconds=1, entry=entry, recorded_at=now)
     rules_of_unused_time(allocation, by=lead)
+    Letter.objects.create(user=lead, subject="-", sent_at=now)
+    invitations.invite_to_project(project=project, email="guest@example.org", role=ProjectRole.MEMBER, by=lead, at=now)
     Event.objects.create(at=now, actor=lead, act="look", object_type="-", object_id="1", object_name="-")
     return {
         "code": project.code,
@@ -129,6 +132,7 @@ def world() -> dict[str, str]:
         "app_label": "centre",
         "uidb36": "1",
         "key": "never-sent",
+        "token": "never-sent",
         "url": "no-such-page",
         "pk": str(entry.pk),
         "id": str(entry.pk),

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations.models.allocation import Allocation
 from allocations.models.rules import TakeBackExemption
-from centre.models import Membership, Representative, User
+from centre.models import Membership, Project, Representative, User
 from centre.permissions import ProjectRole
 
 
@@ -46,6 +46,10 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         )
         return self.filter(~Exists(more_pressing), sent_at__isnull=False)
 
+    def told_to_reader_of(self, projects: models.QuerySet[Project]) -> Self:
+        """Adds `may_open`: whether the notice's project is among those that its reader may see."""
+        return self.annotate(may_open=Exists(projects.filter(pk=OuterRef("allocation__project"))))
+
 
 class Notice(models.Model):
     """A letter about an allocation that was owed to a person once: which threshold, when it was sent.
@@ -80,6 +84,8 @@ class Notice(models.Model):
         blank=True,
         help_text=_("It no longer holds, after a top-up for example; when it holds again, it is told again."),
     )
+
+    may_open: bool  # added by told_to_reader_of()
 
     objects = NoticeQuerySet.as_manager()
 

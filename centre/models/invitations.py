@@ -4,13 +4,24 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.people import User
-from centre.models.tenants import Project
-from centre.permissions import ProjectRole
+from centre.models.tenants import Membership, Project, Standing
+from centre.permissions import ProjectRole, may_give_role
+
+
+class Fate(models.TextChoices):
+    """What became of an invitation: whether its link still works, and if not, why."""
+
+    WAITING = "waiting", _("Waiting for an answer")
+    ACCEPTED = "accepted", _("Accepted")
+    WITHDRAWN = "withdrawn", _("Withdrawn")
+    PROJECT_CLOSED = "project_closed", _("The project is closed")
+    VOID = "void", _("Does not count any more")
+    EXPIRED = "expired", _("The link has run out")
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -21,6 +32,13 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
     def unanswered(self) -> Self:
         """Neither accepted nor withdrawn; the link may have run out."""
         return self.filter(accepted_at__isnull=True, withdrawn_at__isnull=True)
+
+    def with_role_of_inviter(self) -> Self:
+        """Adds `role_of_inviter`: which role in the team the person who invited has now; None when they left it."""
+        current = Membership.objects.current().filter(
+            project=OuterRef("project"), user=OuterRef("invited_by"), user__is_active=True
+        )
+        return self.annotate(role_of_inviter=Subquery(current.values("role")[:1]))
 
 
 class Invitation(models.Model):
@@ -49,6 +67,8 @@ class Invitation(models.Model):
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("withdrawn by")
     )
     withdrawn_at = models.DateTimeField(_("withdrawn at"), null=True, blank=True)
+
+    role_of_inviter: str | None  # added by with_role_of_inviter()
 
     objects = InvitationQuerySet.as_manager()
 
@@ -80,6 +100,22 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return self.email
+
+    def fate(self, *, at: datetime) -> Fate:
+        """Whether the link works, and if not, why. Of a row from `with_role_of_inviter()`, with its project.
+
+        An invitation is worth what its sender may do: somebody who left the team, or lost the role since, invites
+        nobody any more.
+        """
+        if self.accepted_at is not None:
+            return Fate.ACCEPTED
+        if self.withdrawn_at is not None:
+            return Fate.WITHDRAWN
+        if self.project.standing == Standing.CLOSED:
+            return Fate.PROJECT_CLOSED
+        if not may_give_role(self.role_of_inviter, self.role):
+            return Fate.VOID
+        return Fate.WAITING if self.expires_at > at else Fate.EXPIRED
 
 
 class Letter(models.Model):

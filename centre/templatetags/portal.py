@@ -75,6 +75,7 @@ def written_instant(instant: datetime) -> str:
     return f"{date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 
+@register.simple_tag(name="written")
 def time_element(instant: datetime) -> SafeString:
     """An instant for people and for programs."""
     machine = timezone.localtime(instant).isoformat()

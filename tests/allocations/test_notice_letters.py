@@ -115,7 +115,8 @@ def test_two_careless_runs_at_once_would_send_twice(settings: Settings) -> None:
 
     def careless() -> None:
         owed = list(Notice.objects.to_send().select_related("allocation__project", "allocation__pool__cluster"))
-        emails.deliver([(lead, about_gpu_time(user=lead, owed=owed, warnings={}, books_as_of={}, at=NOW))])
+        letter = about_gpu_time(user=lead, owed=owed, warnings={}, books_as_of={}, at=NOW)
+        emails.deliver([(lead, letter)], at=NOW)
         Notice.objects.filter(pk__in=[notice.pk for notice in owed]).update(sent_at=NOW)
 
     assert letters_of_two_runs(careless) == [lead.email] * 2
