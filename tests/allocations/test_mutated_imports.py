@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -126,6 +127,14 @@ def test_import_that_loses_a_line_is_caught(clusters: dict[str, Cluster], chance
         transaction.set_rollback(True)
 
 
+def holds_the_same(packed: bytes, data: bytes) -> bool:
+    """Nobody reads the few bits between the end of what is compressed and its checksum: turned, they damage nothing."""
+    try:
+        return gzip.decompress(packed) == data
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return False
+
+
 @pytest.mark.parametrize("files", [60, pytest.param(2_000, marks=pytest.mark.hard)])
 def test_damaged_compression_is_refused_with_nothing_kept(
     clusters: dict[str, Cluster], chance: random.Random, files: int
@@ -138,6 +147,8 @@ def test_damaged_compression_is_refused_with_nothing_kept(
         else:
             at = chance.randrange(10, len(packed))  # behind the head, which holds a time and such
             packed[at] ^= 1 << chance.randrange(8)
+        if holds_the_same(bytes(packed), base.data):
+            continue
         before = kept_files()
         with transaction.atomic():
             with pytest.raises(UnreadableExport):
