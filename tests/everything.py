@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import chromium
+from tests import chromium, hard_results
 from tests.postgres_server import postgres
 from tests.stages import Counts, Stage, run_pytest, run_static, summary_line, write_table
 
@@ -122,24 +121,10 @@ def tell(run: Run) -> int:
         print("!!! This run proves less than it should." + (" In CI that is a failure." if in_ci else ""))
     failed = any(stage.failed for stage in run.stages) or (in_ci and bool(run.not_found))
     if run.hard:
-        (ROOT / "docs" / "test-hard.md").write_text(hard_result(run, failed=failed), encoding="utf-8")
+        hard_results.keep(run.stages, not_found=run.not_found)
     print("\nFAILED" if failed else "\nOK")
     print(summary_line(run.stages))
     return 1 if failed else 0
-
-
-def hard_result(run: Run, *, failed: bool) -> str:
-    """The page that keeps the last result of the long versions."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    commit = described.stdout.strip() or "unknown"
-    missing = "".join(f"* Not found: {line}\n" for line in run.not_found)
-    return (
-        "# The last run of the long tests\n\n"
-        f"{'Failed' if failed else 'Passed'} on {time.strftime('%Y-%m-%d')} at commit `{commit}` "
-        f"with `make test-hard`: {summary_line(run.stages)}.\n\n{write_table(run.stages)}\n{missing}"
-    )
 
 
 if __name__ == "__main__":

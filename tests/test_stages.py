@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests import hard_results
 from tests.stages import Counts, Stage, counted, summary_line
 
 REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" errors="2" failures="1" skipped="1" tests="7">
@@ -32,3 +33,17 @@ def test_summary_line_sums_all_stages() -> None:
 def test_stage_that_broke_without_a_failed_test_has_failed() -> None:
     assert Stage(name="static", seconds=1.0, budget=60, counts=Counts(broken=True)).failed
     assert not Stage(name="static", seconds=1.0, budget=60, counts=Counts(passed=1)).failed
+
+
+def test_long_results_keep_the_stages_that_did_not_run() -> None:
+    def row(name: str, failed: int) -> Stage:
+        return Stage(name=name, seconds=90, budget=None, counts=Counts(passed=3, failed=failed))
+
+    first = hard_results.written("", [row("sqlite", 0), row("browser", 1)], on="2026-11-01", commit="aaa")
+    second = hard_results.written(first, [row("postgres", 0), row("browser", 0)], on="2026-11-02", commit="bbb")
+    assert [line for line in second.splitlines() if "`" in line and line.startswith("|")] == [
+        "| sqlite | ok | 3 | 0 | 0 | 1.5 | 2026-11-01 | `aaa` |",
+        "| postgres | ok | 3 | 0 | 0 | 1.5 | 2026-11-02 | `bbb` |",
+        "| browser | ok | 3 | 0 | 0 | 1.5 | 2026-11-02 | `bbb` |",
+    ]
+    assert "| browser | FAILED | 3 | 1 |" in first
