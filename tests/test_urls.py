@@ -39,6 +39,7 @@ from allocations.models import (
     PeriodEndRule,
     QuarantinedRecord,
     RunCharge,
+    Statement,
     TakeBackExemption,
     TakeBackRule,
     TakeBackWarning,
@@ -121,6 +122,8 @@ def world() -> dict[str, str]:
     entry = allocation.entries.get()
     RunCharge.objects.create(run=run, allocation=allocation, day=make.today(), seconds=1, entry=entry, recorded_at=now)
     rules_of_unused_time(allocation, by=lead)
+    told: dict[str, Any] = {"last_entry": 0, "as_of": now, "issued_at": now, "content": "{}", "digest": "-"}
+    Statement.objects.create(project=project, month=make.today().replace(day=1), sequence=1, **told)
     Letter.objects.create(user=lead, subject="-", sent_at=now)
     invitations.invite_to_project(project=project, email="guest@example.org", role=ProjectRole.MEMBER, by=lead, at=now)
     Event.objects.create(at=now, actor=lead, act="look", object_type="-", object_id="1", object_name="-")

@@ -14,7 +14,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from allocations import movements, statement_pages
+from allocations import movements, statement_pages, statements
 from allocations.issuing import issue
 from allocations.models import Allocation, Statement
 from centre import machines, members
@@ -228,7 +228,7 @@ def test_showing_an_issued_month_from_the_books_of_now_is_caught(
     client.force_login(lead_of(allocation))
 
     def live(team: Any, month: str) -> Any:
-        content = statement_pages.provisional(team.project, APRIL, previous=None, at=team.at)
+        content = statements.provisional(team.project, APRIL, previous=None, at=team.at)
         return statement_pages.Shown(content, Statement.objects.get())
 
     monkeypatch.setattr(statement_pages, "shown", live)

@@ -355,8 +355,8 @@ def told_once(choices: random.Random) -> None:
         for line in own:
             by_day[line["day"]] += line["seconds"]
         wanted = Counter[str]()
-        for day, seconds in entries.filter(allocation=row).values_list("effective_on", "seconds"):
-            wanted[day.isoformat()] += seconds
+        for on, seconds in entries.filter(allocation=row).values_list("effective_on", "seconds"):
+            wanted[on.isoformat()] += seconds
         assert {day: sum_ for day, sum_ in by_day.items() if sum_} == {d: s for d, s in wanted.items() if s}
     assert [found for found in differences() if "tatement" in found] == []
 
