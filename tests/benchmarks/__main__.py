@@ -1,7 +1,7 @@
 """`make bench`: measure, print, and write docs/benchmarks.md.
 
 python -m tests.benchmarks              every section
-python -m tests.benchmarks ledger       only the sections that are named (ledger, import)
+python -m tests.benchmarks ledger       only the sections that are named (ledger, import, pages)
 
 Exit 1 when a limit is not kept, 2 when no PostgreSQL was found.
 """
@@ -119,6 +119,35 @@ its database session, without parallel workers.
     return all(result.keeps_the_limits for result in results)
 
 
+def pages() -> bool:
+    """What pages cost with few and with many allocations; whether all of them keep the limits."""
+    with own_database() as database:
+        from tests.benchmarks import pages as section
+        from tests.benchmarks.page import circumstances, write_section
+
+        results = section.measure(tell=lambda line: print(line, flush=True))
+    text = f"""## Pages
+
+The pages of teams, where the centre has {section.sizes_in_words(results)} allocations: three databases, each with
+1,000,000 ledger entries and 5,000,000 job runs in all. The project that is looked at has four allocations with 2,000
+entries and 10,000 runs of its own at every size, so what grows is what depends on the rest. In brackets stands how many
+queries a page makes; the limit is {section.QUERY_LIMIT}. Counted is processor time of one request (Django's test client
+in the measuring process, so everything but the web server) and of its database session, without parallel workers.
+
+{section.table(results)}
+
+Medians of {section.ROUNDS} rounds, in which the databases took turns; growth is the median of each round's ratio
+between the most and the fewest allocations.
+
+{circumstances("make bench", f"{database}, Python {sys.version.split()[0]}")}
+"""
+    write_section("pages", text)
+    print(text)
+    for result in (result for result in results if not result.keeps_the_limits):
+        print(f"!!! The page “{result.page}”: growth {result.growth:.2f}, {max(result.queries.values())} queries.")
+    return all(result.keeps_the_limits for result in results)
+
+
 @contextmanager
 def on_sqlite() -> Iterator[tuple[str, Path]]:
     """A migrated SQLite database in a folder of its own: its kind and version, and the folder."""
@@ -154,7 +183,7 @@ def said_by(part: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger, "import": imports}
+SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger, "import": imports, "pages": pages}
 ON_SQLITE: dict[str, Callable[[], None]] = {"ledger-on-sqlite": ledger_on_sqlite, "import-on-sqlite": imports_on_sqlite}
 """Not for people: the parts of sections that need a process of their own, for they are on another database."""
 
