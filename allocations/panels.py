@@ -5,6 +5,7 @@ from django.db.models import Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.http import urlencode
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -26,6 +27,7 @@ def allocations_of(record: models.Model, user: User) -> Panel | None:
         rows = Allocation.objects.filter(project__tenant=record)
     else:
         return None
+    all_of_it = f"{reverse('admin:allocations_allocation_changelist')}?{urlencode({'q': record.code})}"
     latest = rows.select_related("project", "pool").order_by("-end_on", "-id")[:MOST]
     return Panel(
         title=_("Allocations"),
@@ -41,6 +43,7 @@ def allocations_of(record: models.Model, user: User) -> Panel | None:
         ),
         rows=tuple(cells_of(row) for row in latest),
         numbers=(4, 5, 6),
+        all_url=all_of_it,
     )
 
 

@@ -199,6 +199,16 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         answer = editing.answer_of(request)
         return editing.held_back(form, answer.sentence) if answer is not None and answer.sentence else form
 
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        """Django's; rows that are only shown are as they stand, not as they stood when the form was shown."""
+        given: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
+        if "data" in given and isinstance(inline, HistoryInline):
+            numbers = [row.pk for row in given["queryset"]]
+            shown = {f"{prefix}-{count}_FORMS": str(len(numbers)) for count in ("TOTAL", "INITIAL")}
+            pk = inline.opts.pk.name
+            given["data"] = shown | {f"{prefix}-{n}-{pk}": str(number) for n, number in enumerate(numbers)}
+        return given
+
     def compare(self, request: HttpRequest, number: str) -> None:
         """Lock the row and keep, on the request, what was changed since its page was shown."""
         row = self.get_object(request, number)

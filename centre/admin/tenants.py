@@ -113,6 +113,7 @@ class EarlierContacts(HistoryInline[TenantContact]):
     model = TenantContact
     fk_name = "tenant"
     fields = ("name", "role", "email", "phone", "since_at", "ended_at")
+    readonly_fields = ("since_at", "ended_at")
     verbose_name_plural = _("Earlier contacts")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
