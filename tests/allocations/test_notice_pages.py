@@ -18,15 +18,15 @@ from allocations import notices
 from allocations.management.commands.nightly import Step
 from allocations.models import Allocation, Notice, NoticeOptOut
 from centre import members
-from centre.models import User
+from centre.models import Letter, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)  # noon in Hong Kong
 TODAY = date(2026, 6, 15)
-PAGE_QUERIES = 7
-"""Session, person, what is declined, staff roles, how many letters, this page of them, the centre."""
+PAGE_QUERIES = 8
+"""Session, person, what is declined, how many letters, this page of them, staff roles, what they told, the centre."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,8 @@ def told_lead(allocation: Allocation, **person: str) -> User:
     return make.member(project=allocation.project, role=ProjectRole.LEAD, user=make.person(**person))
 
 
-def text_of(client: Client) -> str:
-    page = client.get("/notices/").content.decode()
+def text_of(client: Client, page_number: int = 1) -> str:
+    page = client.get("/notices/", {"page": page_number}).content.decode()
     main = page[page.index("<main") : page.index("</main>")]
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
@@ -81,7 +81,7 @@ def test_record_shows_what_letters_told_this_person_and_nobody_else(client: Clie
     letters_sent()
     client.force_login(lead)
     text = text_of(client)
-    assert "15 Jun 2026, 12:00 HKT 14 days left AWARD-1 mine" in text
+    assert f"15 Jun 2026, 12:00 HKT {mail.outbox[0].subject} 14 days left · AWARD-1 · mine" in text
     assert [other in text for other in ("30 days left", "AWARD-2")] == [False, False]
 
 
@@ -115,16 +115,15 @@ def test_page_takes_the_same_queries_for_any_number_of_letters(
     assert page.count("7 days left") == rows
 
 
-def test_record_is_paged(client: Client) -> None:
-    allocation = make.allocation()
-    user = told_lead(allocation)
-    Notice.objects.bulk_create(
-        Notice(allocation=allocation, user=user, kind="used_share", threshold=90, due_at=at, sent_at=at, cleared_at=at)
-        for at in (NOW - timedelta(days=days) for days in range(30))
+def test_record_is_paged_the_latest_first(client: Client) -> None:
+    user = make.person()
+    Letter.objects.bulk_create(
+        Letter(user=user, subject=f"letter {days} <b>", sent_at=NOW - timedelta(days=days)) for days in range(30)
     )
+    Letter.objects.create(user=make.person(), subject="letter of another", sent_at=NOW)
     client.force_login(user)
-    pages = [client.get("/notices/", {"page": page}).content.decode().count("90 % of") for page in (1, 2)]
-    assert pages == [25, 5]
+    pages = [re.findall(r"letter (\w+) <b>", text_of(client, page)) for page in (1, 2)]
+    assert pages == [[str(days) for days in range(25)], [str(days) for days in range(25, 30)]]
 
 
 def test_auditor_reads_notices_in_the_administration(client: Client) -> None:

@@ -11,11 +11,12 @@ from django.db import connection
 
 from allocations import requests
 from allocations.ledger import LedgerError
+from centre.members import MemberError
 from subsidies.fund import FundExhausted
 from subsidies.life_cycle import AlreadyDecided
 from tests.postgres.taking import Take, take_part, taken
 
-EXPECTED = (LedgerError, AlreadyDecided, FundExhausted, requests.RequestError)
+EXPECTED = (LedgerError, AlreadyDecided, FundExhausted, requests.RequestError, MemberError)
 PATIENCE = 60
 """Seconds after which those who wait for each other give up."""
 
