@@ -107,7 +107,7 @@ def find_runs(cluster_id: int, as_of: int) -> None:
                AND run.submit_at = {staging.instant("staged.submit")}
                AND (staged.db_index IS NULL OR staged.db_index = run.db_index)
                AND NOT EXISTS (SELECT 1 FROM repeated WHERE repeated.job_id_raw = staged.job_id_raw)
-        FROM staged JOIN allocations_jobrun AS run
+        FROM staged {staging.join_in_order()} allocations_jobrun AS run
           ON run.cluster_id = %s AND run.job_id_raw = staged.job_id_raw
          AND (run.submit_at = {staging.instant("staged.submit")} OR run.db_index = staged.db_index)
         """,  # noqa: S608  no text from outside

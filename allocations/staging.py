@@ -103,6 +103,14 @@ def analyze(table: str) -> None:
         execute(f"ANALYZE {table}")
 
 
+def join_in_order() -> str:
+    """The word for a join that reads the left table and looks each row up in the right one.
+
+    SQLite, which knows no sizes here, may else read all of the right table, and for each of its rows all of the left.
+    """
+    return "JOIN" if is_postgres() else "CROSS JOIN"
+
+
 def number(sql: str, parameters: Sequence[Any] = ()) -> int:
     """The one number that a query gives; 0 for none."""
     return int(rows(sql, parameters)[0][0] or 0)
