@@ -91,7 +91,12 @@ def name_of(row: models.Model) -> str:
 
 def plain_values(values: Mapping[str, Any], fields: Iterable[str]) -> Values:
     """Values as JSON keeps them, of these fields only, a row or number by its own text."""
-    return {name: plain_deep(values[name]) for name in fields if name in values}
+    return {name: with_plain_lines(plain_deep(values[name])) for name in fields if name in values}
+
+
+def with_plain_lines(value: Any) -> Any:
+    """Browsers end lines in a way of their own; that is no change of a text."""
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 def columns(row: models.Model, names: Iterable[str]) -> Values:
@@ -189,7 +194,7 @@ def mended(sent: QueryDict, form: Any, shown: Values, now: Values) -> set[str]:
         if name not in shown or shown[name] == now.get(name):
             continue
         key = form.add_prefix(name)
-        typed = field.widget.value_from_datadict(sent, {}, key)
+        typed = with_plain_lines(field.widget.value_from_datadict(sent, {}, key))
         column = form._meta.model._meta.get_field(name)
         if not field.has_changed(as_column_has_it(column, shown[name]), typed):
             sent.pop(key, None)

@@ -80,6 +80,9 @@ class KeptAdmin(admin.ModelAdmin[Row]):
     that the form does not change, of which they should know as well.
     """
 
+    class Media:
+        css = {"all": ("centre/kept.css",)}
+
     also_compared: tuple[str, ...] = ()
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -125,12 +125,12 @@ def effects(keep: Tenant, gone: Tenant) -> list[Effect]:
 
 
 def differences(keep: Tenant, gone: Tenant) -> list[tuple[Text, Text]]:
-    """What describes the two differently: what is kept, and what stays to be read on the record that goes."""
+    """What the record that goes says otherwise: it stays to be read there."""
     told: list[tuple[Text, Text]] = []
     for field_name in DESCRIBING:
         field: Any = Tenant._meta.get_field(field_name)
         words = [in_words(field.formfield(), getattr(row, field_name)) for row in (keep, gone)]
-        if words[0] != words[1]:
+        if words[0] != words[1] and getattr(gone, field_name) not in ("", None):
             sentence = gettext("“%(kept)s” stays; “%(left)s” is left on %(gone)s.")
             told.append(
                 (

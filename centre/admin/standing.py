@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre import contacts, members, merging_tenants, registry, tenants
@@ -125,6 +125,5 @@ def people(memberships: QuerySet[Membership]) -> Consequence:
     return Consequence(
         title=_("Members of the teams"),
         count=count,
-        total=ngettext("%(count)s person", "%(count)s people", count) % {"count": count},
         note=_("They keep sight of the project’s pages. Whether their jobs still start is for the cluster’s limits."),
     )
