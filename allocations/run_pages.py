@@ -103,10 +103,9 @@ def run(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     """One run of the project; a run of another's does not exist here."""
     team = team_page(request, code, section="runs")
     allocations = drawing_allocations(team.project)
-    own = [row.pk for row in allocations]
     known = JobRun.objects.select_related("cluster__site").with_member_names()
     found = get_object_or_404(known, pk=min(pk, LARGEST_NUMBER))
-    costs = costs_of(found, own)
+    costs = costs_of(found, allocations)
     may_be_anothers = accounts_of(allocations).get((found.cluster_id, found.account), True)
     if may_be_anothers and not costs:
         raise Http404
@@ -121,7 +120,7 @@ def run(request: HttpRequest, code: str, pk: int) -> HttpResponse:
         "costs": costs,
         "total": sum(cost.seconds for cost in costs),
         "refunded": sum(cost.refunded for cost in costs),
-        "entries_are_cut": sum(len(cost.entries) for cost in costs) >= MOST_ENTRIES,
+        "entries_are_cut": any(len(cost.entries) == MOST_ENTRIES for cost in costs),
         "told": told_of(found),
     }
     return render(request, "projects/run.html", team.context(**context))

@@ -46,6 +46,7 @@ def usage(request: HttpRequest, code: str) -> HttpResponse:
         "usage": found,
         "days": days_text(form.first, form.last),
         "too_fine": form.asked_step if form.step != form.asked_step else None,
+        "step": form.step,
         "chart": chart_of(found),
         "wasted_bp": share_of(found.wasted, found.total),
         "completed": found.per_outcome.get(Outcome.COMPLETED, 0),
