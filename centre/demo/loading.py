@@ -20,7 +20,7 @@ from allocations.models import UsageImport
 from allocations.slurm.history import make_history
 from allocations.usage import UnreadableExport, import_usage
 from centre import appointments, audit, machines, members, tenants
-from centre.demo import content, people, period_ends, scheme, statements, texts, unused, work
+from centre.demo import content, inviting, people, period_ends, scheme, statements, texts, unused, work
 from centre.demo.asked import requests_of_teams
 from centre.demo.cases import CASES
 from centre.demo.diary import Diary
@@ -95,6 +95,7 @@ def write_diary(world: World, exports: list[tuple[datetime, Callable[[datetime],
     unused.write(world)
     period_ends.write(world)
     statements.write(world)
+    inviting.write(world)
     diary.on(-138, 17, partial(close_project, world, "subtitle-trial"))
     diary.on(-20, 17, partial(suspend_project, world, "route-planner"))
     for instant, do in exports:
