@@ -1,29 +1,25 @@
-"""What GPU time puts on the desk: requests and rules that wait for a second officer, and imports that went wrong."""
+"""What GPU time puts on the desk: requests and rules that wait for a second officer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
+from django.db.models import Q
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
-from allocations.importing.runaways import runaways
-from allocations.importing.standing import ClusterStanding, Queue, standings, unmatched_usage
-from allocations.models import ChangeRequest, PeriodEndRule, QuarantinedRecord, TakeBackRule, UsageImport
+from allocations.models import ChangeRequest, PeriodEndRule, TakeBackRule
 from allocations.models.rules import PoolRule
-from centre.desk import group_of, noted
+from centre.desk import ASKS, noted, waiting_and_asked
 from centre.exports import Text
 from centre.models import User
-from centre.registry import DeskGroup, DeskLine, DeskPart
-from centre.templatetags.portal import gpu_hours, grouped
+from centre.registry import DeskGroup, DeskLine, DeskPart, DeskParts
+from centre.templatetags.portal import gpu_hours
 
 MAY_ANSWER = "allocations.change_allocation"
-MAY_IMPORT = "allocations.import_usage"
-HEALTH = "admin:allocations_import_health"
-MOST_COUNTED = 1_000  # records that could not be read; beyond it the number says nothing more
 
 Kind = ChangeRequest.Kind
 WOULD_BE_DONE: Mapping[ChangeRequest.Kind, tuple[Text, tuple[str, ...]]] = MappingProxyType(
@@ -44,27 +40,27 @@ WAITS = {DeskPart.WAITING: "me", DeskPart.ASKED: "another"}
 """How the list of requests is filtered for each part."""
 
 
-def requests_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
-    """Requests that this person may approve, and those they asked for themselves. Two queries.
+def requests_waiting(user: User, at: datetime, parts: DeskParts) -> Iterator[DeskGroup]:
+    """Requests that this person may approve, and those they asked for themselves. One query.
 
     Nobody approves what they asked for, nor hours of a project that they belong to, on either side of a transfer.
     """
     kinds = requests.answers(user)
-    if not kinds:
+    if not kinds or parts.isdisjoint(ASKS):
         return
     waiting = ChangeRequest.objects.waiting().select_related(
         "project__tenant", "allocation", "to_allocation", "asked_by"
     )
     waiting = waiting if len(kinds) == len(Kind) else waiting.filter(kind__in=kinds)
-    parts = {DeskPart.WAITING: waiting.answerable_by(user), DeskPart.ASKED: waiting.filter(asked_by=user)}
-    for part, rows in parts.items():
-        yield group_of(
-            rows,
-            part=part,
-            title=gettext("Requests about GPU-hours"),
-            line=line_of_request,
-            url=f"{reverse('admin:allocations_changerequest_changelist')}?waits={WAITS[part]}",
-        )
+    answerable = ChangeRequest.objects.answerable_by(user).order_by().values("pk")
+    changelist = reverse("admin:allocations_changerequest_changelist")
+    yield from waiting_and_asked(
+        waiting.filter(Q(asked_by=user) | Q(pk__in=answerable)),
+        user=user,
+        title=gettext("Requests about GPU-hours"),
+        line=line_of_request,
+        urls={part: f"{changelist}?waits={WAITS[part]}" for part in ASKS},
+    )
 
 
 def line_of_request(row: ChangeRequest, part: DeskPart) -> DeskLine:
@@ -91,16 +87,19 @@ def asked_in_words(row: ChangeRequest) -> str:
     return str(sentence) % said
 
 
-def rules_waiting(user: User, at: datetime) -> Iterator[DeskGroup]:
-    """Rules of unused time to approve, and those that one asked for. Two queries for each of the two kinds."""
-    if not user.has_perm(MAY_ANSWER):
+def rules_waiting(user: User, at: datetime, parts: DeskParts) -> Iterator[DeskGroup]:
+    """Rules of unused time to approve, and those that one asked for. One query for each of the two kinds."""
+    if parts.isdisjoint(ASKS) or not user.has_perm(MAY_ANSWER):
         return
     for model, title in ((PeriodEndRule, gettext("Period-end rules")), (TakeBackRule, gettext("Take-back rules"))):
-        waiting = model.objects.waiting().select_related("pool", "asked_by")
-        parts = {DeskPart.WAITING: waiting.exclude(asked_by=user), DeskPart.ASKED: waiting.filter(asked_by=user)}
         changelist = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-        for part, rows in parts.items():
-            yield group_of(rows, part=part, title=title, line=line_of_rule, url=f"{changelist}?standing=waiting")
+        yield from waiting_and_asked(
+            model.objects.waiting().select_related("pool", "asked_by"),
+            user=user,
+            title=title,
+            line=line_of_rule,
+            urls=dict.fromkeys(ASKS, f"{changelist}?standing=waiting"),
+        )
 
 
 def line_of_rule(row: PoolRule, part: DeskPart) -> DeskLine:
@@ -121,121 +120,3 @@ def rule_in_words(row: PoolRule) -> str:
             "funding": row.get_funding_display(),
         }
     return gettext("When a period on %(pool)s ends: %(rule)s") % {"pool": row.pool.code, "rule": row}
-
-
-def imports_gone_wrong(user: User, at: datetime) -> Iterator[DeskGroup]:
-    """What an officer has to know of the usage imports; the page of import health tells more. Nine queries."""
-    if not user.has_perm(MAY_IMPORT):
-        return
-    clusters, queue = standings(at=at)
-    lines = [
-        *(line_of_cluster(standing) for standing in clusters),
-        line_of_queue(queue),
-        line_of_failures(clusters),
-        line_of_quarantine(),
-        line_of_unmatched(),
-        line_of_gaps(clusters),
-        line_of_runaways(clusters),
-    ]
-    shown = tuple(line for line in lines if line is not None)
-    yield DeskGroup(
-        part=DeskPart.WAITING,
-        title=gettext("Usage imports"),
-        lines=shown,
-        count=len(shown),
-        url=reverse("admin:allocations_usageimport_changelist"),
-    )
-
-
-def line_of_cluster(standing: ClusterStanding) -> DeskLine | None:
-    """A cluster whose usage is late. One that never had any is being set up; the page of import health names it."""
-    if not standing.is_late:
-        return None
-    return DeskLine(
-        title=gettext("Usage of %(cluster)s is late") % {"cluster": standing.cluster.code},
-        note=gettext("What its projects used since then is not in the books yet."),
-        url=reverse(HEALTH),
-        since=standing.as_of,
-    )
-
-
-def line_of_queue(queue: Queue) -> DeskLine | None:
-    if queue.unattended_since is None:
-        return None
-    return DeskLine(
-        title=gettext("Nobody is at work on the imports"),
-        note=gettext("Files wait; the worker has to be started on the portal’s server."),
-        url=reverse(HEALTH),
-        since=queue.unattended_since,
-    )
-
-
-def line_of_failures(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
-    failed = [standing for standing in clusters if standing.failed]
-    number = sum(standing.failed for standing in failed)
-    if not number:
-        return None
-    return DeskLine(
-        title=ngettext("%(number)d import failed", "%(number)d imports failed", number) % {"number": number},
-        note=gettext("Nothing newer was imported from the cluster since."),
-        url=f"{reverse('admin:allocations_usageimport_changelist')}?state__exact={UsageImport.State.FAILED}",
-        since=min(standing.failures[-1].received_at for standing in failed),
-    )
-
-
-def line_of_quarantine() -> DeskLine | None:
-    waiting = QuarantinedRecord.objects.filter(state=QuarantinedRecord.State.WAITING).order_by()
-    number = waiting[:MOST_COUNTED].count()
-    if not number:
-        return None
-    title = ngettext("%(number)s record could not be read", "%(number)s records could not be read", number)
-    if number == MOST_COUNTED:
-        title = gettext("%(number)s records or more could not be read")
-    return DeskLine(
-        title=title % {"number": grouped(number, 0)},
-        note=gettext("What they used is not charged until they are mended or set aside."),
-        url=f"{reverse('admin:allocations_quarantinedrecord_changelist')}"
-        f"?state__exact={QuarantinedRecord.State.WAITING}",
-    )
-
-
-def line_of_unmatched() -> DeskLine | None:
-    runs, seconds = unmatched_usage()
-    if not runs:
-        return None
-    title = ngettext(
-        "%(hours)s GPU-hours of %(number)s run have no allocation",
-        "%(hours)s GPU-hours of %(number)s runs have no allocation",
-        runs,
-    )
-    return DeskLine(
-        title=title % {"hours": gpu_hours(seconds), "number": grouped(runs, 0)},
-        note=gettext("They are charged to nobody until an allocation covers them."),
-        url=reverse("admin:allocations_unmatched"),
-    )
-
-
-def line_of_gaps(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
-    gaps = [gap for each in clusters if each.coverage is not None for gap in each.coverage.gaps]
-    if not gaps:
-        return None
-    title = ngettext("%(number)s window is missing", "%(number)s windows are missing", len(gaps))
-    return DeskLine(
-        title=title % {"number": grouped(len(gaps), 0)},
-        note=gettext("No export covers that time; export it again."),
-        url=f"{reverse(HEALTH)}#missing-windows",
-        since=min(gap.begins for gap in gaps),
-    )
-
-
-def line_of_runaways(clusters: Sequence[ClusterStanding]) -> DeskLine | None:
-    coverage = {each.cluster.pk: each.coverage for each in clusters if each.coverage is not None}
-    number = runaways(coverage).order_by()[:MOST_COUNTED].count() if coverage else 0
-    if not number:
-        return None
-    title = ngettext("%(number)s run seems to have no end", "%(number)s runs seem to have no end", number)
-    return DeskLine(
-        title=title % {"number": grouped(number, 0)},
-        note=gettext("Far beyond their limit, or not listed by Slurm any more."),
-        url=f"{reverse(HEALTH)}#runs-without-end",
-    )

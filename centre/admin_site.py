@@ -96,7 +96,7 @@ class PortalAdminSite(AdminSite):
         from centre.admin.latest import latest_acts  # noqa: PLC0415  the admin's pages need this site to exist first
 
         user, now = signed_in(request), timezone.now()
-        waiting = [part for part in registry.desk_of(user, now) if part.part == registry.DeskPart.WAITING]
+        waiting = registry.waits_for(user, now)
         context = {"latest_acts": latest_acts(self, request, user), "desk": waiting, "now": now}
         return super().index(request, {**context, **(extra_context or {})})
 

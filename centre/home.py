@@ -17,7 +17,6 @@ from centre.facility import PoolService, Step
 from centre.http import signed_in
 from centre.models import GpuPool, ListPrice, Project, Site, User
 from centre.permissions import StaffRole
-from centre.registry import DeskPart
 from subsidies.models import Application, Scheme
 
 AT_THE_DESK = frozenset(
@@ -114,7 +113,7 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def desk(request: HttpRequest) -> HttpResponse:
-    """For the centre's staff: what waits for this person, and what they asked for that waits for somebody else."""
+    """For the centre's staff: what waits for this person, what to keep an eye on, what they asked for, what goes on."""
     user, now = signed_in(request), timezone.now()
     if not user.is_staff:
         raise Http404
@@ -140,4 +139,4 @@ def begins_at_the_desk(user: User) -> bool:
     """Officers, administrators and the chair always; the other staff when something waits for them."""
     if not AT_THE_DESK.isdisjoint(user.staff_roles):
         return True
-    return any(section.part == DeskPart.WAITING for section in registry.desk_of(user, timezone.now()))
+    return bool(registry.waits_for(user, timezone.now()))

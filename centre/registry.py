@@ -117,7 +117,9 @@ class DeskPart(models.TextChoices):
     """The parts of the desk, in the order in which they stand there; one without lines is left out."""
 
     WAITING = "waiting", _("Waiting for you")
+    WATCH = "watch", _("To keep an eye on")
     ASKED = "asked", _("Asked for by you, waiting for somebody else")
+    STANDING = "standing", _("How things stand")
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class DeskLine:
 
 @dataclass(frozen=True)
 class DeskGroup:
-    """Lines of one kind, the oldest first. `count` is how many there are in all; `url` the list that shows them all."""
+    """Lines of one kind, the most pressing first. `count`: how many there are in all; `url`: the list of them all."""
 
     part: DeskPart
     title: Text
@@ -165,7 +167,9 @@ class DeskSection:
 AdminPanel = Callable[[models.Model, User], Panel | None]
 ProjectLinks = Callable[[Project, User], list[Link]]
 ProjectTabs = Callable[[Project, User], Iterable[Tab]]  # each asks at most one query
-DeskLines = Callable[[User, datetime], Iterable[DeskGroup]]  # each asks a constant number of queries
+DeskParts = frozenset[DeskPart]
+DeskLines = Callable[[User, datetime, DeskParts], Iterable[DeskGroup]]
+"""Groups for a person at an instant, of the parts asked for; each asks a constant number of queries."""
 BeforeClosing = Callable[[Tenant | Project, User, datetime], Iterable[Consequence]]  # a constant number of queries
 
 reports: dict[str, Report] = {}
@@ -177,7 +181,8 @@ before_closing: list[BeforeClosing] = []
 tenant_records: list[TenantRecords] = []
 tenant_columns: list[ListColumn] = []
 names_in_runs: list[NamesInRuns] = []
-DESK_SHOWS = 20  # lines of a group; the rest is counted, and the group leads to the list
+WHOLE_DESK: DeskParts = frozenset(DeskPart)
+DESK_SHOWS = 5  # lines of a group; the rest is counted, and the group leads to the list
 
 
 def add_reports(*added: Report) -> None:
@@ -219,8 +224,15 @@ def has_run_elsewhere(project: Project, cluster: Cluster, name: str) -> bool:
     return any(names.runs_elsewhere(project, cluster, name) for names in names_in_runs)
 
 
-def desk_of(user: User, at: datetime) -> list[DeskSection]:
-    """What is on this person's desk at an instant, the part that waits for them first; empty when nothing is."""
-    groups = [group for lines in desk_lines for group in lines(user, at) if group.lines]
-    sections = (DeskSection(part, tuple(group for group in groups if group.part == part)) for part in DeskPart)
+def desk_of(user: User, at: datetime, *, parts: DeskParts = WHOLE_DESK) -> list[DeskSection]:
+    """What is on this person's desk at an instant, the most urgent part first; a part without lines is left out."""
+    groups = [group for lines in desk_lines for group in lines(user, at, parts) if group.lines]
+    sections = (
+        DeskSection(part, tuple(group for group in groups if group.part == part)) for part in DeskPart if part in parts
+    )
     return [section for section in sections if section.groups]
+
+
+def waits_for(user: User, at: datetime) -> list[DeskSection]:
+    """What waits for this person; empty when nothing does."""
+    return desk_of(user, at, parts=frozenset({DeskPart.WAITING}))

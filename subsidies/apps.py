@@ -17,7 +17,7 @@ class SubsidiesConfig(AppConfig):
         registry.project_links.append(plugs.project_links)
         registry.project_tabs.append(plugs.project_tabs)
         registry.admin_panels.extend((plugs.awards_of_project, plugs.applications_of_tenant, plugs.capacity_of_pool))
-        registry.desk_lines.append(desk.decisions_waiting)
+        registry.desk_lines.extend((desk.decisions_waiting, desk.conditions_overdue, desk.pipeline))
         of_statements.subsidies.append(statement_money.subsidies_of)
         registry.before_closing.append(before_closing.going_on)
         registry.tenant_records.append(before_closing.APPLICATIONS)

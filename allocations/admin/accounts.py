@@ -20,6 +20,7 @@ from allocations.admin.movements import extend_page, reverse_page, take_back_pag
 from allocations.admin.opening import open_page
 from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
+from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
@@ -67,6 +68,22 @@ class PeriodFilter(admin.SimpleListFilter):
         return queryset.filter(wanted.get(self.value() or "", Q()))
 
 
+class UsageFilter(admin.SimpleListFilter):
+    """Allocations that lie idle, as far as the books are complete; see allocations.idle."""
+
+    title = _("usage")
+    parameter_name = "usage"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("none", _("No usage for 30 days"))]
+
+    def queryset(self, request: Any, queryset: Any) -> QuerySet[Allocation] | None:
+        if self.value() != "none":
+            return None
+        now = timezone.now()
+        return idle(queryset, books=books_at(now), at=now)
+
+
 class EntriesOfAllocation(HistoryInline[LedgerEntry]):
     model = LedgerEntry
     fk_name = "allocation"
@@ -112,7 +129,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "other_account",
     )
     list_select_related = ("project", "pool")
-    list_filter = ("state", OverdrawnFilter, PeriodFilter, "funding", "pool")
+    list_filter = ("state", OverdrawnFilter, PeriodFilter, UsageFilter, "funding", "pool")
     search_fields = (
         "reference",
         "account",

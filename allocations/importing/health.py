@@ -97,9 +97,15 @@ def coverage_of(windows: Iterable[Window]) -> Coverage | None:
     )
 
 
-def coverage_of_clusters() -> dict[int, Coverage]:
-    """What the imports that are done cover, for each cluster that has any. One query."""
+def coverage_of_clusters(*, since: datetime | None = None) -> dict[int, Coverage]:
+    """What the imports that are done cover, for each cluster that has any. One query.
+
+    With `since` only exports that ran then or later are read, so that what is read does not grow over the years: a gap
+    that began before is not told, or only the part of it after an export without a window.
+    """
     done = UsageImport.objects.of_exports().filter(state=UsageImport.State.DONE, as_of__isnull=False)
+    if since is not None:
+        done = done.filter(as_of__gte=since)
     windows: defaultdict[int, list[Window]] = defaultdict(list)
     for cluster, begins, ends in done.order_by().values_list("cluster", "covers_from", "as_of").distinct():
         assert ends is not None  # noqa: S101  the filter says so

@@ -20,6 +20,8 @@ LATE_AFTER: Final = timedelta(hours=36)
 """The age of the latest usage at which somebody should look: a collector that runs every night has missed one."""
 NO_WORKER_AFTER: Final = timedelta(minutes=10)
 """How long a file may lie before it is said that nobody works on the queue."""
+LOOKED_BACK: Final = timedelta(days=400)
+"""How far back missing windows are looked for: the period of an allocation, a year as a rule, and a month more."""
 SHOWN_FAILURES: Final = 3  # of a cluster, the latest
 
 State = UsageImport.State
@@ -35,6 +37,7 @@ class ClusterStanding:
     latest: UsageImport | None
     """The good import with the latest usage."""
     coverage: Coverage | None
+    """Of the exports of the last 400 days (LOOKED_BACK)."""
     waiting: int
     running: int
     failed: int
@@ -78,7 +81,7 @@ def standings(*, at: datetime) -> tuple[list[ClusterStanding], Queue]:
     """Every cluster with GPUs in service or with imports, and the queue. Five queries, one less where nothing is."""
     clusters = list(clusters_that_count(at=at))
     latest = UsageImport.objects.in_bulk(cluster.latest_import for cluster in clusters if cluster.latest_import)
-    coverage, queue, failures = coverage_of_clusters(), queue_at(at), failures_since()
+    coverage, queue, failures = coverage_of_clusters(since=at - LOOKED_BACK), queue_at(at), failures_since()
     found = []
     for cluster in clusters:
         failed = failures[cluster.pk]

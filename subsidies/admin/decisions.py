@@ -47,6 +47,23 @@ class WaitingFilter(admin.SimpleListFilter):
         return queryset.filter(confirmed_at__isnull=self.value() == "no")
 
 
+class ConditionsFilter(admin.SimpleListFilter):
+    """Decisions with conditions that were due and are not cleared."""
+
+    title = _("conditions")
+    parameter_name = "conditions"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("overdue", _("Overdue"))]
+
+    def queryset(self, request: Any, queryset: Any) -> QuerySet[Any] | None:
+        return queryset.filter(pk__in=overdue()) if self.value() == "overdue" else None
+
+
+def overdue() -> QuerySet[Any]:
+    return Decision.objects.with_overdue(on=timezone.localdate()).order_by().values("pk")
+
+
 class GrantsOfDecision(HistoryInline[DecisionGrant]):
     model = DecisionGrant
     fk_name = "decision"
@@ -84,7 +101,7 @@ class SeenForm(forms.Form):
 class DecisionAdmin(HistoryAdmin[Decision]):
     list_display = ("number", "title", "outcome", "rate", "amount", "recorder", "confirmer", "recorded_at")
     list_select_related = ("application", "recorded_by", "confirmed_by")
-    list_filter = (WaitingFilter, "outcome", "application__scheme")
+    list_filter = (WaitingFilter, ConditionsFilter, "outcome", "application__scheme")
     search_fields = ("application__number", "application__title", "application__tenant__name_en")
     search_help_text = _("By number or title of the application, or by tenant.")
     date_hierarchy = "recorded_at"

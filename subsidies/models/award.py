@@ -9,7 +9,7 @@ from datetime import date
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F, Min, Q
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -25,6 +25,17 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def waiting(self) -> Self:
         """Recorded, and not yet confirmed by a second person."""
         return self.filter(confirmed_at__isnull=True)
+
+    def with_overdue(self, *, on: date) -> Self:
+        """Confirmed ones with conditions that were due before a day and are not cleared, those due first before others.
+
+        Adds `overdue`, how many those are, and `overdue_since`, the first day on which one was due.
+        """
+        late = Q(conditions__due_on__lt=on, conditions__cleared_at__isnull=True)
+        counted = self.filter(late, confirmed_at__isnull=False).annotate(
+            overdue=Count("conditions"), overdue_since=Min("conditions__due_on")
+        )
+        return counted.order_by("overdue_since", "pk")
 
 
 class Decision(models.Model):
@@ -65,6 +76,9 @@ class Decision(models.Model):
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("confirmed by")
     )
     confirmed_at = models.DateTimeField(_("confirmed at"), null=True, blank=True)
+
+    overdue: int  # added by with_overdue()
+    overdue_since: date  # added by with_overdue()
 
     objects = DecisionQuerySet.as_manager()
 

@@ -59,7 +59,7 @@ def row(cluster: Cluster, *, state: str = State.DONE, **fields: Any) -> UsageImp
 
 
 def desk_titles(user: User) -> list[str]:
-    found = registry.desk_of(User.objects.get(pk=user.pk), NOW)
+    found = registry.waits_for(User.objects.get(pk=user.pk), NOW)
     return [str(line.title) for section in found for group in section.groups for line in group.lines]
 
 
