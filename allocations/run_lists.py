@@ -1,7 +1,7 @@
 """The job runs of one project: which are its own, and how they are walked, newest first, however many there are.
 
 Each Slurm account is walked along its index from the newest run on. What a filter keeps may be rare, so one page looks
-at a bounded number of runs of each account and then says how far back it came; the next page goes on from there.
+at a bounded number of runs and then says how far back it came; the next page goes on from there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ from centre.models import Cluster, Project
 from centre.tables import InstantColumn
 
 ROWS = 50
-LOOKED_THROUGH = 10_000  # runs of one account that a page looks at
+LOOKED_THROUGH = 8_000  # runs that a page looks at, of all accounts together
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 LONGEST_NUMBER = 18  # digits; a job number is smaller
@@ -114,7 +114,7 @@ def page_of(allocations: list[Allocation], wanted: Wanted) -> RunPage:
     if not accounts:
         return RunPage([])
     own = [row.pk for row in allocations]
-    submitted = submissions(accounts, wanted.text)
+    submitted = submissions(accounts, wanted.text, own)
     if submitted:
         parts = [
             narrowed(of_account(key, wanted.after).filter(submit_at__in=submitted), wanted, own, shared=shared)
@@ -155,7 +155,7 @@ def narrowed(runs: QuerySet[JobRun], wanted: Wanted, own: list[int], *, shared: 
         runs = runs.filter(ended(wanted.outcome))
     charged_to = own if wanted.charged_to is None else [pk for pk in wanted.charged_to if pk in own]
     if shared or wanted.charged_to is not None:
-        charge = RunCharge.objects.filter(run=OuterRef("pk"), allocation__in=charged_to).order_by()
+        charge = charges_of_run(charged_to)
         # Not Exists(): PostgreSQL would make a join of it and read all charges of the allocations.
         runs = runs.alias(charge=Subquery(charge.values("pk")[:1])).filter(charge__isnull=False)
     return runs
@@ -177,15 +177,26 @@ def ended(outcome: Outcome) -> Q:
     return Q(finished=True) & ~any_known
 
 
-def submissions(accounts: Accounts, text: str) -> list[datetime]:
-    """When the job with this number was submitted; all tasks of an array were submitted when the array was."""
+def submissions(accounts: Accounts, text: str, own: list[int]) -> list[datetime]:
+    """When the project's job with this number was submitted; all tasks of an array were submitted when it was."""
     number = text.partition("_")[0]
     if not is_number(number):
         return []
     clusters = {cluster for cluster, _account in accounts}
     names = {account for _cluster, account in accounts}
     runs = JobRun.objects.filter(cluster__in=clusters, job_id_raw=int(number), account__in=names)
+    if any(accounts.values()):
+        runs = runs.alias(charge=Subquery(charges_of_run(own).values("pk")[:1]))
+        alone = Q()
+        for (cluster, account), shared in accounts.items():
+            alone |= Q(cluster=cluster, account=account) & (Q(charge__isnull=False) if shared else Q())
+        runs = runs.filter(alone)
     return list(runs.order_by("-submit_at").values_list("submit_at", flat=True)[:ROWS])
+
+
+def charges_of_run(allocations: Iterable[int]) -> QuerySet[RunCharge]:
+    """The charges to these allocations of the run of the query around."""
+    return RunCharge.objects.filter(run=OuterRef("pk"), allocation__in=list(allocations)).order_by()
 
 
 def of_number(text: str) -> Q:
@@ -201,8 +212,9 @@ def of_text(text: str) -> Q:
 
 def end_of_walk(walks: list[QuerySet[JobRun]]) -> datetime | None:
     """The instant back to which every account can be looked through; None: all of it. One query, of the index."""
+    each = max(LOOKED_THROUGH // len(walks), 1)
     ends = {
-        f"end_{nth}": Subquery(walk.order_by("-submit_at").values("submit_at")[LOOKED_THROUGH : LOOKED_THROUGH + 1])
+        f"end_{nth}": Subquery(walk.order_by("-submit_at").values("submit_at")[each : each + 1])
         for nth, walk in enumerate(walks)
     }
     found = Cluster.objects.order_by("pk").annotate(**ends).values_list(*ends)[:1].get()
@@ -219,8 +231,7 @@ def newest(parts: list[QuerySet[JobRun]], own: list[int]) -> list[Any]:
         texts.append(f"SELECT * FROM ({sql}) AS part{nth}")  # noqa: S608  no text from outside
         values += given
     found = JobRun.objects.filter(id__in=RawSQL(" UNION ALL ".join(texts), values))  # noqa: S611
-    charged = RunCharge.objects.filter(run=OuterRef("pk"), allocation__in=own).order_by()
-    seconds = charged.values("run").annotate(sum=Sum("seconds")).values("sum")
+    seconds = charges_of_run(own).values("run").annotate(sum=Sum("seconds")).values("sum")
     named = found.annotate(charged_seconds=Coalesce(Subquery(seconds), 0)).with_member_names()
     return list(named.order_by("-submit_at", "-id")[: ROWS + 1])
 

@@ -5,6 +5,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.db.models import OuterRef, Subquery, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -18,8 +19,8 @@ from allocations.quota import day_today
 from allocations.run_lists import TeamRunTable, Wanted, accounts_of, drawing_allocations, page_of, place_in
 from allocations.run_states import in_words
 from allocations.run_told import MOST_ENTRIES, costs_of, how_it_ended, long_text, told_of
-from allocations.usage_figures import members_of
 from allocations.usage_filters import UseForm
+from centre.models import ClusterUser
 from centre.team_pages import team_page
 
 
@@ -91,10 +92,12 @@ def runs(request: HttpRequest, code: str) -> HttpResponse:
 
 
 def members(form: RunForm) -> list[tuple[str, str]]:
-    """Who has used GPU time on these days, as choices; two queries."""
-    rows = DailyUsage.objects.filter(allocation__in=form.allocations, day__gte=form.first).order_by()
-    names = {user.name: f"{user.person} ({user.name})" if user.person else user.name for user in members_of(rows)}
-    names.pop("", None)
+    """Who has used GPU time since the first of these days, as choices; one query."""
+    rows = DailyUsage.objects.filter(allocation__in=form.allocations, day__gte=form.first).exclude(user_name="")
+    used = rows.order_by().values("allocation__pool__cluster", "user_name").annotate(sum=Sum("seconds"))
+    owner = ClusterUser.objects.filter(cluster=OuterRef("allocation__pool__cluster"), name=OuterRef("user_name"))
+    named = used.annotate(person=Subquery(owner.values("user__name")[:1])).values_list("user_name", "person")
+    names = {name: f"{person} ({name})" if person else name for name, person in named}
     return sorted(names.items(), key=lambda item: item[1].casefold())
 
 
