@@ -27,7 +27,7 @@ ANSWERED = (
         9_000,
         -41,
         "A second round of folding for the liver panel.",
-        6_000,
+        3_000,
         "As much as the pool can give before the next award.",
     ),
 )

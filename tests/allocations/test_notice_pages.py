@@ -178,8 +178,8 @@ def test_night_runs_its_steps_in_order_and_says_what_came_of_them() -> None:
     call_command("nightly", stdout=out)
     steps = [line for line in out.getvalue().splitlines() if line.endswith(":")]
     assert steps == [
-        *("import_received:", "close_periods:", "take_back_unused:", "lapse_requests:", "send_notices:"),
-        "tidy_up:",
+        *("import_received:", "close_periods:", "take_back_unused:", "issue_statements:", "lapse_requests:"),
+        *("send_notices:", "tidy_up:"),
     ]
     assert len(mail.outbox) == 1
 

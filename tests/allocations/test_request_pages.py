@@ -192,7 +192,7 @@ def test_a_transfer_of_a_team_holds_its_hours_once_and_withdrawing_lets_them_go(
     assert "900 GPU-hours of AWARD-1 are set aside until the centre answers" in text_of(client, path)
     assert "Withdraw what was asked?" in text_of(client, f"{path}withdraw/")
     for _ in range(2):
-        assert client.post(f"{path}withdraw/").url == path
+        assert client.post(f"{path}withdraw/").headers["Location"] == path
     assert LedgerEntry.objects.filter(kind="release").count() == 1
     allocation.refresh_from_db()
     assert (allocation.held_seconds, allocation.available_seconds) == (0, 1_000 * HOUR)
@@ -303,7 +303,6 @@ def test_pages_ask_the_same_number_of_queries_for_one_and_for_three(
     said = {"kind": Kind.TOP_UP, "allocation": allocation, "seconds": HOUR}
     rows = [asked(project, lead, **said)]
     requests.approve(request=rows[0], by=officer, at=NOW)
-    asking: list[int] = []
     for count in (1, 3):
         while len(rows) < count:
             rows.append(asked(project, lead, **said))
@@ -312,10 +311,8 @@ def test_pages_ask_the_same_number_of_queries_for_one_and_for_three(
             client.get("/projects/gene-fold/requests/")
         with django_assert_num_queries(ONE_QUERIES):
             client.get(f"/projects/gene-fold/requests/{rows[0].pk}/")
-        with django_assert_num_queries(12, exact=False) as captured:
+        with django_assert_num_queries(ASK_QUERIES):
             client.get("/projects/gene-fold/requests/new/?kind=top_up")
-        asking.append(len(captured))
-    assert asking == [ASK_QUERIES] * 2
 
 
 # --------------------------------------------------------------------------------------------------- the letter
