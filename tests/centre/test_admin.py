@@ -296,7 +296,7 @@ def test_a_price_is_followed_by_another_and_never_rewritten(client: Client) -> N
 
 def test_only_one_centre_can_be_made_and_its_threshold_is_only_shown(client: Client) -> None:
     signed_in(client, R.ADMINISTRATOR)
-    given = {"name_en": "Harbour Centre", "two_person_above_seconds": 10**9}
+    given = {"name_en": "Harbour Centre", "when_used_up": "slowed", "two_person_above_seconds": 10**9}
     assert client.post(reverse("admin:centre_centre_add"), given).status_code == 302
     assert [(row.pk, row.name_en, row.two_person_above_seconds) for row in Centre.objects.all()] == [
         (1, "Harbour Centre", 0)
