@@ -74,16 +74,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their folder; leave out, counted as deselected, those that need PostgreSQL when this is not it."""
+    """Mark tests by their folder; leave out, counted as deselected, those that need the other database."""
     for item in items:
         for folder, mark in MARKED_FOLDERS.items():
             if folder in item.path.parents:
                 item.add_marker(mark)
-    if not ON_POSTGRES:
-        elsewhere = [item for item in items if item.get_closest_marker("postgres")]
-        if elsewhere:
-            config.hook.pytest_deselected(items=elsewhere)
-            items[:] = [item for item in items if not item.get_closest_marker("postgres")]
+    other = "sqlite" if ON_POSTGRES else "postgres"
+    elsewhere = [item for item in items if item.get_closest_marker(other)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
 @pytest.fixture(scope="session")

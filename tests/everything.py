@@ -72,7 +72,15 @@ class Run:
         if not chromium.chinese_font_found_or_fetched():
             self.not_found.append("a Chinese font: Chinese pages were not tested as people see them (fonts-noto-cjk)")
         marks = "browser" if self.hard else "browser and not hard"
-        return run_pytest("browser", marks, {**self.environment(), "CHROMIUM": str(executable)})
+        counts = run_pytest("browser", marks, {**self.environment(), "CHROMIUM": str(executable)})
+        with postgres() as url:
+            if url is None:
+                self.not_found.append(
+                    "PostgreSQL: no journey of the browser was made on it (apt-get install postgresql)"
+                )
+                return counts
+            env = {**self.environment(url), "CHROMIUM": str(executable)}
+            return counts + run_pytest("browser-on-postgres", f"{marks} and postgres", env)
 
 
 def main() -> int:

@@ -27,6 +27,16 @@ class Counts:
     broken: bool = False
     absent: bool = False
 
+    def __add__(self, other: "Counts") -> "Counts":
+        """Of two runs that make up one stage."""
+        return Counts(
+            passed=self.passed + other.passed,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            broken=self.broken or other.broken,
+            absent=self.absent or other.absent,
+        )
+
 
 @dataclass(frozen=True)
 class Stage:

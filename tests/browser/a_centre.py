@@ -56,6 +56,7 @@ def people(of: ACentre) -> dict[str, User | None]:
     return {
         "public": None,
         "lead": of.lead,
+        "representative": make.representative(tenant=of.project.tenant),
         "management": make.staff(StaffRole.MANAGEMENT),
         "officer": make.staff(StaffRole.ALLOCATION_OFFICER),
     }

@@ -11,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from allocations import requests
-from allocations.models import LedgerEntry
+from allocations.models import JobRun, LedgerEntry
 from tests import make
 from tests.browser import a_centre
 from tests.browser.conftest import Axe, OpenPage
@@ -26,8 +26,18 @@ PAGES = {
     "public": ("/", "/accounts/login/"),
     "lead": (
         *("/projects/", "/projects/maps/", "/projects/maps/subsidy/", "/projects/maps/ledger/", "/notices/"),
-        "/projects/maps/ledger/{entry}/",
+        *("/projects/maps/ledger/{entry}/", "/projects/maps/usage/", "/projects/maps/usage/?split=pool&step=month"),
+        *("/projects/maps/runs/", "/projects/maps/runs/{run}/", "/projects/maps/statements/"),
+        "/projects/maps/statements/{month}/",
     ),
+    "lead acting": (
+        *("/projects/maps/members/", "/projects/maps/members/history/", "/projects/maps/members/invite/"),
+        *("/projects/maps/members/{member}/role/", "/projects/maps/members/{member}/remove/"),
+        *("/projects/maps/requests/", "/projects/maps/requests/new/", "/projects/maps/requests/new/?kind=top_up"),
+        *("/projects/maps/requests/new/?kind=extension", "/projects/maps/requests/new/?kind=other"),
+        *("/projects/maps/requests/{request}/", "/projects/maps/requests/{request}/withdraw/"),
+    ),
+    "representative": ("/tenants/harbour-u/",),
     "management": ("/reports/", "/reports/usage-by-project/"),
     "officer": (
         *("/admin/", "/admin/allocations/allocation/", "/admin/allocations/allocation/{allocation}/change/"),
@@ -56,10 +66,15 @@ def test_page_has_nothing_for_axe_and_fits_its_window(page: OpenPage, axe: Axe, 
         allocation=centre.paid, seconds=make.HOUR, reason="one more map", by=centre.lead, at=timezone.now()
     )
     entry = LedgerEntry.objects.filter(allocation=centre.subsidised).latest("pk")
+    others = {
+        "run": JobRun.objects.latest("pk").pk,
+        "month": f"{make.today():%Y-%m}",
+        "member": make.member(project=centre.project, name="Mei Mapper", cluster_user="u1").memberships.get().pk,
+    }
     found = {}
     for number, path in enumerate(PAGES[who]):
         for look in LOOKS[:2] if number % 2 == 0 else LOOKS[2:]:
-            address = path.format(allocation=centre.subsidised.pk, request=asked.pk, entry=entry.pk)
+            address = path.format(allocation=centre.subsidised.pk, request=asked.pk, entry=entry.pk, **others)
             screen = page(address, user=user, **look)
             assert screen.url.endswith(address)  # not sent elsewhere
             assert str(screen.locator("html").get_attribute("lang")).lower() == look["language"]
