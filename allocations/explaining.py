@@ -99,7 +99,8 @@ def charge_lines(entry: LedgerEntry, rows: QuerySet[Any]) -> list[RunLine]:
     )
     sums = earlier.order_by().values("run").annotate(sum=Sum("seconds")).values("sum")
     charges = list(with_names(rows).annotate(before=Coalesce(Subquery(sums), 0)))
-    typed = names_of_pool(entry.allocation)
+    mixed = any(len(gpu_parts(charge.run.alloc_tres)) > 1 for charge in charges)
+    typed = names_of_pool(entry.allocation) if mixed else []
     lines = []
     for charge in charges:
         run, before = charge.run, int(charge.before)
@@ -175,7 +176,10 @@ class Behind:
 
 
 def behind(entry: LedgerEntry, user: User) -> Behind:
-    """What stands behind an entry, as far as this person may see it. The entry's allocation is loaded."""
+    """What stands behind an entry, as far as this person may see it.
+
+    The entry's allocation is loaded, and what undid it. The audit trail is asked only for those who may read it.
+    """
     partner = next((leg for leg in legs_of(entry) if leg.pk != entry.pk), None)
     may_see = partner is not None and Allocation.objects.visible_to(user).filter(pk=partner.allocation_id).exists()
     if partner is not None and may_see:
@@ -183,11 +187,11 @@ def behind(entry: LedgerEntry, user: User) -> Behind:
     return Behind(
         partner=partner if may_see else None,
         partner_is_hidden=partner is not None and not may_see,
-        reversed_by=LedgerEntry.objects.filter(reverses=entry).first(),
+        reversed_by=getattr(entry, "reversed_by", None),
         request=request_of(entry, user),
         period_end=period_end_of(entry),
         warning=warning_of(entry),
-        events=events_of(entry),
+        events=events_of(entry) if user.has_perm("centre.view_event") else [],
     )
 
 

@@ -224,7 +224,7 @@ def ledger_entry(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     project, user = team.project, team.user
     entries = LedgerEntry.objects.filter(allocation__project=project)
     entry = get_object_or_404(
-        entries.select_related("allocation__pool__cluster__site", "asked_by", "approved_by", "reverses"),
+        entries.select_related("allocation__pool__cluster__site", "asked_by", "approved_by", "reverses", "reversed_by"),
         pk=min(pk, LARGEST_NUMBER),
     )
     books = Books(entry.allocation)
@@ -241,12 +241,12 @@ def ledger_entry(request: HttpRequest, code: str, pk: int) -> HttpResponse:
         "left_before": left - entry.seconds,
         "left_after": left,
         "may_see_trail": user.has_perm("centre.view_event"),
-        **runs_behind(request, entry),
+        **runs_behind(request, entry, code),
     }
     return render(request, "projects/entry.html", team.context(**context))
 
 
-def runs_behind(request: HttpRequest, entry: LedgerEntry) -> dict[str, Any]:
+def runs_behind(request: HttpRequest, entry: LedgerEntry, code: str) -> dict[str, Any]:
     """A page of the job runs of an entry, and the addition that leads from them to the entry."""
     evidence = explaining.evidence_of(entry)
     if evidence is None:
@@ -255,7 +255,7 @@ def runs_behind(request: HttpRequest, entry: LedgerEntry) -> dict[str, Any]:
     vars(paginator)["count"] = evidence.count  # it came with the sum
     page = paginator.get_page(request.GET.get("page"))
     # The numbers first: what is worked out of each line is not to be worked out of the lines that are passed over.
-    numbers = list(evidence.rows.values_list("pk", flat=True)[max(page.start_index() - 1, 0) : page.end_index()])
+    numbers = evidence.rows.values("pk")[max(page.start_index() - 1, 0) : page.end_index()]
     rows = evidence.rows.filter(pk__in=numbers)
     lines = explaining.refund_lines(rows) if evidence.is_refund else explaining.charge_lines(entry, rows)
     here = sum(line.seconds for line in lines)
@@ -263,7 +263,7 @@ def runs_behind(request: HttpRequest, entry: LedgerEntry) -> dict[str, Any]:
     sign = 1 if evidence.is_refund else -1
     return {
         "evidence": evidence,
-        "runs": RunLines(lines, exclude=() if evidence.is_refund else ("day",)),  # a charge is of one day
+        "runs": RunLines(lines, code=code, exclude=() if evidence.is_refund else ("day",)),  # a charge is of one day
         "turning": Turning(page, paginator),
         "runs_before": before,
         "runs_here": here,

@@ -33,9 +33,9 @@ PAST_QUERIES = 10
 """And the totals as of an instant."""
 RECENT_QUERIES = 11 if connection.vendor == "postgresql" else 10
 """Of an instant of the last hour PostgreSQL is asked whether something is still being recorded."""
-ENTRY_QUERIES = 15
-"""Session, person, staff roles, project, entry, what was left, what undid it, its events, count and sum of its runs,
-the numbers of a page of them, that page, the names of the pool, the centre; for a charge nothing else is looked for."""
+ENTRY_QUERIES = 11
+"""From the session to the centre: the entry comes with what undid it, its runs with their page. Who may read the audit
+trail has one more; for a charge nothing else is looked for."""
 
 
 @pytest.fixture(autouse=True)
