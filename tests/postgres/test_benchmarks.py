@@ -4,10 +4,21 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.utils import timezone
 
 from allocations import staging
-from tests.benchmarks import imports, job_runs, ledger
+from allocations.models import Allocation, JobRun, LedgerEntry
+from allocations.verifying.totals import wrong_totals
+from allocations.verifying.usage import wrong_daily_usage, wrong_entries_of_usage, wrong_run_charges
+from centre.urls import urlpatterns as of_the_portal
+from tests.benchmarks import imports, job_runs, ledger, pages
+from tests.benchmarks.many_runs import Amounts
 from tests.benchmarks.page import INTRODUCTION, with_section
+
+FEW = Amounts(entries=260, runs=600, same_projects=1, same_entries=20, same_runs=50, imports_a_day=1)
+SIZES = (8, 24)
 
 
 @pytest.mark.usefixtures("committed")
@@ -85,6 +96,58 @@ def test_limits_of_the_import_are_kept_only_when_all_are() -> None:
     assert not measured(10.1, 6.0, 300).keeps_the_limits
     assert not measured(10.0, 6.1, 300).keeps_the_limits
     assert not measured(10.0, 6.0, 301).keeps_the_limits
+
+
+def page_that_grows(_request: HttpRequest) -> HttpResponse:
+    """What no page may do: it goes through every allocation of the portal, with queries for each."""
+    sums = [allocation.entries.count() for allocation in Allocation.objects.all() for _ in range(5)]
+    return HttpResponse(str(sum(sums)))
+
+
+urlpatterns = [*of_the_portal, path("grows/", page_that_grows)]
+
+
+@pytest.mark.usefixtures("committed")
+@pytest.mark.urls(__name__)
+def test_pages_are_measured_at_each_size_and_one_that_grows_is_caught() -> None:
+    growing = pages.Page("one that grows", lambda looked: looked.lead, lambda _looked: "/grows/")
+    results = pages.measure(sizes=SIZES, amounts=FEW, rounds=3, pages=[*pages.PAGES, growing])
+    *ours, caught = results
+    spent = [each for result in results for each in result.spent.values()]
+    assert [len(each) for each in spent] == [3] * len(SIZES) * len(results)
+    assert all(one.client > 0 < one.server for each in spent for one in each)
+    assert {page.page: page.queries for page in ours if page.queries[8] != page.queries[24]} == {}
+    assert {page.page: page.queries for page in ours if page.queries[24] > pages.QUERY_LIMIT} == {}
+    assert caught.growth > pages.GROWTH_LIMIT
+    assert caught.queries[24] == caught.queries[8] + 5 * (24 - 8)
+    header, _line, *lines = pages.table(results).splitlines()
+    assert (header.count("|"), len(lines)) == (6, len(results))
+
+
+@pytest.mark.usefixtures("committed")
+def test_books_of_the_seeded_centre_are_right_and_the_same_in_total_at_every_size() -> None:
+    for size in SIZES:
+        with pages.filled(size, FEW, at=timezone.now()) as place, pages.standing_on(place.connection):
+            for look in (
+                *(wrong_totals, wrong_entries_of_usage),
+                *(wrong_run_charges, wrong_daily_usage),
+            ):
+                assert list(look()) == []
+            assert (LedgerEntry.objects.count(), JobRun.objects.count()) == (260, 600)
+            of_first = LedgerEntry.objects.filter(allocation__project=place.looked.project)
+            assert (of_first.count(), JobRun.objects.filter(account="project-00000").count()) == (80, 200)
+
+
+def test_page_keeps_the_limits_only_with_little_growth_and_few_queries() -> None:
+    def measured(many: float, queries: int) -> pages.Measured:
+        few = [pages.Spent(4.0, 6.0), pages.Spent(5.0, 5.0), pages.Spent(90.0, 10.0)]
+        return pages.Measured(
+            "a page", {200: few, 10_000: [pages.Spent(many, 0.0)] * 3}, queries={200: 1, 10_000: queries}
+        )
+
+    assert measured(12.0, 12).keeps_the_limits
+    assert not measured(12.1, 12).keeps_the_limits
+    assert not measured(12.0, 13).keeps_the_limits
 
 
 def test_a_section_of_the_page_is_written_without_the_others() -> None:
