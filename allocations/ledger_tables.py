@@ -1,6 +1,6 @@
 """The ledger and the job runs behind an entry, as lists and as a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from allocations.explaining import RunLine
 from allocations.ledger_words import KINDS
 from allocations.models import LedgerEntry
 from allocations.reports import name_of
+from allocations.run_lists import run_link
 from allocations.templatetags.ledger import signed_hours, to_the_second
 from centre.exports import Column, Kind, Parameters, Report, Row
 from centre.registry import Link
@@ -96,7 +97,7 @@ def linked(link: Link) -> SafeString:
 
 
 class RunLines(Table):
-    """What each job run was charged, or given back, by one entry, and how that comes about."""
+    """What each job run was charged, or given back, by one entry of a project's, and how that comes about."""
 
     title = gettext_lazy("The job runs behind this entry")
     run = django_tables2.Column(accessor="run__job_id", verbose_name=gettext_lazy("Job run"))
@@ -111,9 +112,13 @@ class RunLines(Table):
     class Meta:
         orderable = False
 
+    def __init__(self, lines: Iterable[RunLine], *, code: str, exclude: tuple[str, ...] = ()) -> None:
+        self.code = code
+        super().__init__(lines, exclude=exclude)
+
     def render_run(self, record: RunLine) -> SafeString:
         name = Truncator(record.run.job_name).chars(LONGEST_NAME)
-        return format_html('<span class="mono">{}</span> <bdi>{}</bdi>', record.run.job_id, name)
+        return run_link(record.run, code=self.code, name=name)
 
     def render_member(self, value: str) -> SafeString:
         return format_html("<bdi>{}</bdi>", value)

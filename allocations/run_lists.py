@@ -34,8 +34,8 @@ Accounts = Mapping[tuple[int, str], bool]
 
 
 def drawing_allocations(project: Project) -> list[Allocation]:
-    """What of a project takes runs, with pool, `books_as_of` and the accounts that draw on it; two queries."""
-    rows = Allocation.objects.filter(project=project).not_void().with_shared_account().with_as_of()
+    """A project's allocations, void ones too, with pool, `books_as_of` and further accounts; two queries."""
+    rows = Allocation.objects.filter(project=project).with_shared_account().with_as_of()
     further = DrawingAccount.objects.standing().order_by("account", "from_on")
     rows = rows.select_related("pool__cluster__site").prefetch_related(Prefetch("drawing_accounts", further))
     return list(rows.order_by("-end_on", "-start_on", "reference"))
@@ -46,7 +46,7 @@ def accounts_of(allocations: Iterable[Allocation]) -> dict[tuple[int, str], bool
 
     Of a further account, which draws for some days and on some pools only, just what was charged here is the project's.
     """
-    rows = list(allocations)
+    rows = [row for row in allocations if row.state != Allocation.State.VOID]
     further = {(row.pool.cluster_id, drawn.account): True for row in rows for drawn in row.drawing_accounts.all()}
     return further | {(row.pool.cluster_id, row.account): row.account_is_shared for row in rows}
 

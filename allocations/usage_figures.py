@@ -157,9 +157,7 @@ def lines_of(form: UsageForm) -> Iterator[Line]:
     by_number = {row.pk: row for row in form.where}
     start = TRUNCATED[form.step]("day")
     sums = rows.annotate(start=start).values_list("start", "user_name", "allocation", "outcome")
-    found: Any = sums.annotate(sum=Sum("seconds")).order_by(
-        "start", "user_name", "allocation__reference", "outcome"
-    )
+    found: Any = sums.annotate(sum=Sum("seconds")).order_by("start", "user_name", "allocation__reference", "outcome")
     for day, name, number, outcome, seconds in found.iterator(chunk_size=ROWS_AT_A_TIME):
         if seconds:
             row = by_number[number]

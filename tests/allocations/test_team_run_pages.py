@@ -288,7 +288,7 @@ def test_run_is_told_with_its_cost_by_day_and_every_observation(client: Client, 
     ]
     assert context["total"] == sum(RunCharge.objects.values_list("seconds", flat=True))
     assert "14 Jun 2026 AWARD-1 3 GPUs × 7,200 s = 21,600 GPU-seconds" in text
-    assert "Charged in all 12.00" in text
+    assert "Charged in all (GPU-hours) 12.00" in text
     assert "Machine failed A machine that it ran on failed." in text
     assert "ran for 4 h" in text
     entries = LedgerEntry.objects.filter(source_kind="usage").order_by("pk")

@@ -1,5 +1,6 @@
 """Charts are worked out in whole numbers: what is drawn is what was charged."""
 
+import re
 from fractions import Fraction
 from random import Random
 from time import thread_time
@@ -9,6 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import override
 
 from centre.charts import GAP_ABOVE, PLOT_HEIGHT, Bar, BarChart, QuotaBar, axis_number, percentage, whole_percent
+from centre.stacked_chart import Layer, StackedBar, StackedChart
 
 HOUR = 3600
 
@@ -165,3 +167,64 @@ def elapsed(work: object) -> float:
     start = thread_time()
     work()
     return thread_time() - start
+
+
+# ------------------------------------------------------------------------------------------------------- layers
+
+
+def stacked(*bars: tuple[int, ...]) -> StackedChart:
+    layers = [Layer(name, name.title(), "-") for name in ("completed", "failed", "other")]
+    return StackedChart(
+        title="Used",
+        unit="GPU-hours",
+        bars=[
+            StackedBar(f"day {n}", str(n), sum(bar), str(sum(bar)), bar, [*map(str, bar)]) for n, bar in enumerate(bars)
+        ],
+        layers=layers[: len(bars[0])],
+    )
+
+
+def drawn_layers(chart: StackedChart) -> list[list[tuple[str, int, int]]]:
+    """(layer, upper edge, height) of each bar, from the ground up."""
+    part = re.compile(r'url\(#layer-(\w+)\)" class="c-part" x="[\d.]+%" y="(\d+)" width="[\d.]+%" height="(\d+)"')
+    return [
+        [(name, int(y), int(height)) for name, y, height in part.findall(mark)]
+        for mark in str(chart.marks).split("\n<g")
+    ]
+
+
+def test_layers_stand_on_each_other_and_end_where_the_whole_bar_would() -> None:
+    random = Random(11)
+    for _round in range(200):
+        bars = [tuple(random.choice((0, random.randrange(10**6))) for _layer in range(3)) for _bar in range(20)]
+        chart = stacked(*bars)
+        whole = chart_of(*map(sum, bars))
+        for bar, mark, single in zip(bars, drawn_layers(chart), whole.drawn, strict=True):
+            ground = GAP_ABOVE + PLOT_HEIGHT
+            for _name, y, height in mark:
+                assert (y + height, height > 0) == (ground, True)
+                ground = y
+            assert abs(ground - single.y) <= 1
+            assert bool(mark) == (sum(bar) > 0)
+
+
+def test_little_of_a_layer_is_not_nothing_and_nothing_is_not_drawn() -> None:
+    assert [[name for name, *_place in bar] for bar in drawn_layers(stacked((1, 0, 0), (0, 0, 0), (5, 0, 10**6)))] == [
+        ["completed"],
+        [],
+        ["completed", "other"],
+    ]
+
+
+def test_stacked_chart_has_every_figure_in_its_table_and_hostile_names_are_inert() -> None:
+    chart = StackedChart(
+        title="Used",
+        unit="GPU-hours",
+        bars=[StackedBar("<b>day", "1", 3, "3", (1, 2), ("1", "2"))],
+        layers=[Layer("completed", "<i>Done", "1"), Layer("failed", "Failed", "2")],
+        total_label="All",
+    )
+    page = render_to_string("components/stacked_chart.html", {"chart": chart})
+    assert ["<b>day" in page, "<i>Done" in page] == [False, False]
+    row = '<tr><th scope="row">&lt;b&gt;day</th><td class="num">3</td><td class="num">1</td><td class="num">2</td></tr>'
+    assert row in page
