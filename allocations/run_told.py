@@ -106,8 +106,9 @@ def charge_rows(model: Any, run: JobRun, allocations: Iterable[int], *, is_refun
     """(day, allocation, whether it is a refund, entry, GPU-seconds) of a run's charges or refunds."""
     rows: QuerySet[Any] = model.objects.filter(run=run, allocation__in=allocations).order_by()
     told = rows.annotate(is_refund=Value(is_refund, output_field=BooleanField()))
-    sums: QuerySet[Any, Any] = told.values_list("day", "allocation_id", "is_refund", "entry_id")
-    return sums.annotate(sum=Sum("seconds"))
+    of_day = told.values_list("day", "allocation_id", "is_refund", "entry_id")
+    sums: QuerySet[Any] = of_day.annotate(sum=Sum("seconds"))
+    return sums
 
 
 def typed_names(pools: set[int]) -> dict[int, list[tuple[str, date, date | None]]]:
