@@ -274,7 +274,10 @@ class LedgerEntry(models.Model):
         verbose_name_plural = _("ledger entries")
         ordering = ("-id",)
         # Written once, and two people above the threshold: see centre/triggers.py.
-        indexes = (models.Index(fields=("allocation", "-id"), name="entry_of_allocation"),)
+        indexes = (
+            models.Index(fields=("allocation", "-id"), name="entry_of_allocation"),
+            models.Index(fields=("allocation", "effective_on"), name="entry_of_day"),
+        )
         constraints = (
             models.CheckConstraint(
                 name="entry_sign_and_total_fit_its_kind",
