@@ -12,6 +12,7 @@ import tempfile
 import time
 from base64 import b64decode
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -28,7 +29,7 @@ PASSWORD = "look-around-the-harbour"
 
 @dataclass(frozen=True)
 class Picture:
-    """One page as one demo person sees it; the file is called `<name>.webp`."""
+    """One page as one demo person sees it; the file is called `<name>.webp`. `{month}` in a path is the last one."""
 
     name: str
     path: str
@@ -43,6 +44,8 @@ PICTURES = (
     Picture("front", "/", height=1000),
     Picture("project", "/projects/med-vertical/", "med-vertical.lead@example.org", height=1080),
     Picture("project-phone", "/projects/gene-fold/", "gene-fold.lead@example.org", 360, 1000, "zh-HK", dark=True),
+    Picture("usage", "/projects/med-vertical/usage/", "med-vertical.lead@example.org", height=1080),
+    Picture("statement", "/projects/gene-fold/statements/{month}/", "gene-fold.lead@example.org", height=1000),
     Picture("subsidy", "/projects/trilingual-llm/subsidy/", "trilingual-llm.lead@example.org", height=900),
     Picture("report", "/reports/usage-by-project/", "management@example.org", height=860),
     Picture("desk", "/desk/", "allocation.officer.two@example.org", height=700),
@@ -109,7 +112,8 @@ def take(browser: Browser, address: str, picture: Picture) -> str:
         screen.fill("input[name=password]", PASSWORD)
         screen.locator("main form button").first.click()
         screen.wait_for_load_state()
-    screen.goto(address + picture.path)
+    last_month = date.today().replace(day=1) - timedelta(days=1)
+    screen.goto(address + picture.path.format(month=f"{last_month:%Y-%m}"))
     target = FOLDER / f"{picture.name}.webp"
     session = context.new_cdp_session(screen)
     for quality in range(90, 20, -10):
