@@ -12,7 +12,7 @@ import tempfile
 import time
 from base64 import b64decode
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -112,7 +112,7 @@ def take(browser: Browser, address: str, picture: Picture) -> str:
         screen.fill("input[name=password]", PASSWORD)
         screen.locator("main form button").first.click()
         screen.wait_for_load_state()
-    last_month = date.today().replace(day=1) - timedelta(days=1)
+    last_month = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
     screen.goto(address + picture.path.format(month=f"{last_month:%Y-%m}"))
     target = FOLDER / f"{picture.name}.webp"
     session = context.new_cdp_session(screen)
