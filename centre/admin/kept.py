@@ -186,9 +186,11 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Django's, after a look at what others did meanwhile; what a verb refuses is said above what was typed."""
+        if request.method != "POST":
+            return super().changeform_view(request, object_id, form_url, extra_context)
         try:
             with transaction.atomic():
-                if request.method == "POST" and object_id is not None:
+                if object_id is not None:
                     self.compare(request, unquote(object_id))
                 return super().changeform_view(request, object_id, form_url, extra_context)
         except self.refusals as refused:

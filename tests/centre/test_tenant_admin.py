@@ -171,7 +171,7 @@ def test_the_page_of_a_tenant_costs_the_same_however_much_belongs_to_it(officer:
     one = cost_of(officer, page_of(tenant))
     fill(tenant)
     fill(tenant)
-    assert (one, cost_of(officer, page_of(tenant))) == (18, 18)
+    assert (one, cost_of(officer, page_of(tenant))) == (16, 16)
 
 
 def test_the_page_on_which_a_tenant_is_closed_costs_the_same_however_much_goes_on(officer: Client) -> None:
