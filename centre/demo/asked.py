@@ -24,10 +24,10 @@ ANSWERED = (
     (
         "gene-fold",
         "h800",
-        9_000,
+        900,
         -41,
         "A second round of folding for the liver panel.",
-        3_000,
+        150,
         "As much as the pool can give before the next award.",
     ),
 )
