@@ -111,7 +111,7 @@ class Around:
         if self.leads == 1:
             return _("Led by %(name)s.") % {"name": self.lead}
         others = self.leads - 1
-        return ngettext("Led by %(name)s and one other.", "Led by %(name)s and %(others)s others.", others) % {
+        return ngettext("Led by %(name)s and %(others)s other.", "Led by %(name)s and %(others)s others.", others) % {
             "name": self.lead,
             "others": others,
         }
