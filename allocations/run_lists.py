@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from allocations.models import Allocation, DrawingAccount, JobRun, RunCharge
 from allocations.models.usage import STATES_OF_OUTCOMES, Outcome
@@ -247,7 +247,7 @@ def cut(runs: list[Any], *, end: datetime | None = None, by_number: bool = False
 class TeamRunTable(RunTable):
     """A page of a project's job runs, each leading to its own page."""
 
-    ended = InstantColumn(accessor="end_at", verbose_name=_("Ended"))
+    ended = InstantColumn(accessor="end_at", verbose_name=pgettext_lazy("time of a run", "Ended"))
 
     class Meta:
         orderable = False

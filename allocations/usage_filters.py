@@ -12,7 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from allocations.models import Allocation
 from allocations.models.usage import Outcome
@@ -27,9 +27,9 @@ MONTHS = 12
 class Step(models.TextChoices):
     """What one bar of the chart, and one line of the file, stands for."""
 
-    DAY = "day", gettext_lazy("Day")
-    WEEK = "week", gettext_lazy("Week")
-    MONTH = "month", gettext_lazy("Month")
+    DAY = "day", pgettext_lazy("step", "Day")
+    WEEK = "week", pgettext_lazy("step", "Week")
+    MONTH = "month", pgettext_lazy("step", "Month")
 
 
 class Split(models.TextChoices):

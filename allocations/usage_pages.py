@@ -182,7 +182,10 @@ def tables_of(found: Usage) -> list[tuple[str, ShareTable]]:
     return [
         (_("By member"), ShareTable(members, what=_("Member"), title=_("GPU time by member"))),
         (_("By allocation"), ShareTable(allocations, what=_("Allocation"), title=_("GPU time by allocation"))),
-        (_("How the runs ended"), ShareTable(outcomes, what=_("Ended"), title=_("GPU time by how the runs ended"))),
+        (
+            _("How the runs ended"),
+            ShareTable(outcomes, what=pgettext_lazy("runs", "Ended"), title=_("GPU time by how the runs ended")),
+        ),
     ]
 
 

@@ -16,7 +16,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from centre import emails, registry
+from allocations import requests
+from allocations.models import ChangeRequest, JobRun
+from centre import emails, invitations, registry
+from centre.models import Membership
 from centre.permissions import ProjectRole, StaffRole
 from subsidies import awards
 from tests import catalogues, make
@@ -32,6 +35,7 @@ ALLOWED = re.compile(
     | \b(?:Submit|Start|End|AllocTRES|NUL)[ ]?(?=[\u4e00-\u9fff、])
     | (?<=\d)[\s\u00a0](?:KB|MB)\b
     | HK\$ | <?[\w.+-]+@[\w.-]+>? | https?://\S+ | gres/gpu(?::\w+)? | Asia/Hong_Kong
+    | \bmanage\.py[ ][a-z_]+ | (?<=例如[「“])[a-z]+-[a-z]+(?=[」”])  # the operator’s command; a code as an example
     | \b(?:True|False|PENDING|RUNNING|COMPLETED)\b | \bbilling=\S+  # Django's words for tick and cross; Slurm's states
     | \b(?:[a-z]+[ :-])?[a-z]+(?:-[a-z\d]+)*-\d+(?::[\w-]+)*        # codes and sources: award S-1, usage import-1:2
     | \b(?:[Aa]ward[ ]|commit:)?[A-Z]+-\d[\w-]* | \b[a-f\d]{64}\b | \busage\b
@@ -43,6 +47,10 @@ MADE_UP = re.compile(
     r"|for a test|\btest\b|The committee approves\."
 )
 """What the builders of tests write into rows; like every row of a real centre it is shown as it was written."""
+TEAM_PAGES = (
+    *("usage", "runs", "ledger", "statements", "members", "member_history", "invite_member", "name_cluster_user"),
+    *("requests", "ask"),
+)
 NO_TEXT = {"script", "style", "code"}
 SPOKEN = ("aria-label", "title", "alt", "placeholder")
 
@@ -111,6 +119,11 @@ def world() -> dict[str, Any]:
         make.Run(account="nobody-1", partition=pool.code, start_at=began, end_at=timezone.now(), name="無主"),
         cluster=cluster,
     )
+    asked = {"project": project, "reason": "訓練未完", "by": lead, "at": timezone.now()}
+    requests.ask(kind=ChangeRequest.Kind.TOP_UP, allocation=allocation, seconds=36_000, **asked)
+    until = allocation.end_on + timedelta(days=30)
+    requests.ask(kind=ChangeRequest.Kind.EXTENSION, allocation=allocation, until_on=until, **asked)
+    requests.ask(kind=ChangeRequest.Kind.OTHER, **asked)
     return {"project": project, "lead": lead, "award": award}
 
 
@@ -155,8 +168,61 @@ def test_team_pages_say_nothing_in_english(world: dict[str, Any], client: Client
         ("project", reverse("project", args=[code])),
         ("subsidy", reverse("project_subsidy", args=[code])),
         ("password", reverse("account_change_password")),
+        ("notices", reverse("notices")),
+        *((name, reverse(name, args=[code])) for name in TEAM_PAGES),
+        *((kind, reverse("ask", args=[code]) + f"?kind={kind}") for kind in ChangeRequest.Kind.values),
+        ("statement", reverse("statement", args=[code, f"{make.today():%Y-%m}"])),
+        *(("run", reverse("run", args=[code, run.pk])) for run in JobRun.objects.filter(account=code)),
+        *(("request", reverse("request", args=[code, row.pk])) for row in ChangeRequest.objects.all()),
     ]
+    for row in Membership.objects.filter(project=world["project"]):
+        pages += [(name, reverse(name, args=[code, row.pk])) for name in ("change_member_role", "remove_member")]
     assert found_english(client, pages, language) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", CHINESE)
+def test_pages_of_an_invitation_say_nothing_in_english(
+    world: dict[str, Any], client: Client, language: str, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        invitations.invite_to_project(
+            project=world["project"],
+            email="mei@example.org",
+            role=ProjectRole.MEMBER,
+            by=world["lead"],
+            at=timezone.now(),
+            name="張小美",
+            language=language,
+        )
+    letter = mail.outbox[0]
+    said = [re.sub(r"https?://\S+", "", line) for line in f"{letter.subject}\n{letter.body}".splitlines()]
+    assert [line for line in said if english(f"<p>{html.escape(line)}</p>")] == []
+    link = re.search(r"https?://[^/]+(/\S+)", str(letter.body))
+    assert link is not None
+    assert found_english(client, [("newcomer", link.group(1))], language) == []
+    make.person("mei@example.org", name="張小美")
+    assert found_english(client, [("sign in", link.group(1))], language) == []
+    client.force_login(world["lead"])
+    pages = [("somebody else", link.group(1)), ("waiting", reverse("members", args=[world["project"].code]))]
+    assert found_english(client, pages, language) == []
+    unknown = client.get(reverse("invitation", args=["x" * 43]), headers={"accept-language": language})
+    assert english(unknown.content.decode()) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", CHINESE)
+def test_pages_of_a_tenant_and_of_the_desk_say_nothing_in_english(
+    world: dict[str, Any], client: Client, language: str
+) -> None:
+    tenant = world["project"].tenant
+    client.force_login(tenant.representatives.get().user)
+    pages = [("projects", reverse("projects")), ("tenant", reverse("tenant", args=[tenant.code]))]
+    assert found_english(client, pages, language) == []
+    for role in (StaffRole.ALLOCATION_OFFICER, StaffRole.SUBSIDY_SECRETARY):
+        client.force_login(make.staff(role, user=make.person(name="林主任")))
+        pages = [("desk", reverse("desk")), ("capacity", reverse("capacity"))]
+        assert found_english(client, pages, language) == []
 
 
 @pytest.mark.django_db

@@ -95,6 +95,11 @@ class ContactsOfTenant(KeptInline[TenantContact]):
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Whoever only reads is not shown the box that ends a contact."""
+        may = self.has_change_permission(request, obj)
+        return [name for name in self.fields if may or name != "ends"]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[TenantContact]:
         """While the page is looked at, those of today; what is sent may name one that was ended meanwhile."""
         rows = TenantContact.objects.order_by("id")

@@ -117,7 +117,7 @@ def test_statement_shows_the_way_from_opening_to_closing(client: Client, allocat
     text = text_of(client, "/projects/gene-fold/statements/2026-04/")
     assert f"SHA-256 {statement.digest}" in text
     assert "Statement for April 2026" in text
-    assert "<b>Gene</b> folding, Harbour University" in text
+    assert "<b>Gene</b> folding · Harbour University" in text
     assert (
         "1 Apr 2026 Left at the beginning of the month 0.00 10 Apr 2026 Granted +1,000.00 "
         "Used by job runs this month −4.00 30 Apr 2026 Left at the end of the month 996.00"
