@@ -4,6 +4,7 @@ from allocations.models.allocation import Allocation, LedgerEntry
 from allocations.models.drawing import DrawingAccount
 from allocations.models.imports import ImportToken, QuarantinedRecord, UsageImport
 from allocations.models.notices import Notice, NoticeOptOut
+from allocations.models.onboarding import OnboardingFile, OnboardingLine, OnboardingStep, OnboardingUpload
 from allocations.models.requests import ChangeRequest, RequestedRun
 from allocations.models.rules import (
     PeriodEnd,
@@ -32,6 +33,10 @@ __all__ = [
     "LedgerEntry",
     "Notice",
     "NoticeOptOut",
+    "OnboardingFile",
+    "OnboardingLine",
+    "OnboardingStep",
+    "OnboardingUpload",
     "Outcome",
     "PeriodEnd",
     "PeriodEndRule",
