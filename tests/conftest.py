@@ -74,16 +74,31 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their folder; leave out, counted as deselected, those that need the other database."""
+    """Mark tests by their folder; leave out, counted as deselected, those that need the other database.
+
+    What uses no database is tested once, beside SQLite.
+    """
     for item in items:
         for folder, mark in MARKED_FOLDERS.items():
             if folder in item.path.parents:
                 item.add_marker(mark)
-    other = "sqlite" if ON_POSTGRES else "postgres"
-    elsewhere = [item for item in items if item.get_closest_marker(other)]
+    elsewhere = [item for item in items if belongs_elsewhere(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
-        items[:] = [item for item in items if not item.get_closest_marker(other)]
+        left_out = set(elsewhere)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def belongs_elsewhere(item: pytest.Item) -> bool:
+    """Whether a test is made in the stage of the other database."""
+    if not ON_POSTGRES:
+        return item.get_closest_marker("postgres") is not None
+    if item.get_closest_marker("sqlite"):
+        return True
+    if item.get_closest_marker("postgres") or item.get_closest_marker("browser") or item.get_closest_marker("hard"):
+        return False
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return not item.get_closest_marker("django_db") and not fixtures & {"db", "transactional_db", "committed"}
 
 
 @pytest.fixture(scope="session")

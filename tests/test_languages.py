@@ -27,6 +27,7 @@ from tests.screen_texts import marked
 from tests.subsidies import cases
 
 CHINESE = ("zh-hant", "zh-hans")
+pytestmark = pytest.mark.sqlite  # what a page says does not depend on the database: once is enough
 ALLOWED = re.compile(
     r"""
       (?:GPU|Slurm|sacct|CSV|UTC|TRES|QOS|ID|SHA-256|HKT|ClusterName|UTF-8|YYYY-MM-DD)(?![A-Za-z])
