@@ -5,7 +5,6 @@
 Every bad line of every file is named; then nothing is written. The same files again change nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +13,9 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from allocations.onboard import hours, machines, people, teams
 from allocations.onboard.call import Call, Count
-from allocations.onboard.lines import BadFile, Line, Problem, read
+from allocations.onboard.kinds import KINDS, Kind
+from allocations.onboard.lines import BadFile, Problem, Sheet, contents_of, parse
 from allocations.waiting import charge_waiting_runs
 from centre.machines import MachineError
 from centre.members import MemberError
@@ -24,8 +23,6 @@ from centre.models import User
 from centre.tenants import TenantError
 
 __all__ = ["Count", "NothingWritten", "Problem", "Result", "onboard"]
-
-Take = Callable[[list[Line], Count, Call], None]
 
 
 @dataclass(frozen=True)
@@ -71,31 +68,26 @@ def onboard(
 
     With `dry_run` everything is done, and then rolled back.
     """
-    given: list[tuple[Path | None, tuple[str, ...], tuple[str, ...], Take]] = [
-        (pools, machines.NEEDED, (), machines.take_pools),
-        (tenants, teams.TENANTS_NEEDED, (), teams.take_tenants),
-        (projects, teams.PROJECTS_NEEDED, (), teams.take_projects),
-        (members, people.NEEDED, people.OPTIONAL, people.take_members),
-        (allocations, hours.NEEDED, hours.OPTIONAL, hours.take_allocations),
-    ]
-    call = Call(by=by, at=at)
+    paths = {"pools": pools, "tenants": tenants, "projects": projects, "members": members, "allocations": allocations}
+    call = Call(by=by, asked_by=by, at=at)
     counts: list[Count] = []
     warnings = call.warnings
     order: list[str] = []
     try:
         with transaction.atomic():
-            for path, needed, optional, take in given:
+            for kind in KINDS:
+                path = paths[kind.name]
                 if path is None:
                     continue
                 order.append(path.name)
-                lines, unknown = _read(path, needed, optional, call)
-                if unknown:
+                sheet = _read(path, kind, call)
+                if sheet.unknown:
                     warnings.append(
                         _("%(file)s: these columns are not used: %(columns)s.")
-                        % {"file": path.name, "columns": ", ".join(unknown)}
+                        % {"file": path.name, "columns": ", ".join(sheet.unknown)}
                     )
-                counts.append(Count(path.name))
-                take(lines, counts[-1], call)
+                kind.take(sheet.lines, call)
+                counts.append(call.count_of(path.name, sheet.lines))
             if call.problems:
                 problems = sorted(call.problems, key=lambda each: (order.index(each.file), each.line))
                 raise NothingWritten(problems, warnings)
@@ -108,10 +100,14 @@ def onboard(
     return Result(counts, warnings)
 
 
-def _read(path: Path, needed: tuple[str, ...], optional: tuple[str, ...], call: Call) -> tuple[list[Line], list[str]]:
+def _read(path: Path, kind: Kind, call: Call) -> Sheet:
     try:
-        return read(path, needed=needed, optional=optional)
+        sheet = parse(path.name, contents_of(path), kind=kind.name, needed=kind.needed, optional=kind.optional)
+        for line in sheet.lines:
+            if line.fault:
+                raise BadFile(line.file, line.number, line.fault)
     except BadFile as error:
         call.problems.append(error.problem)
         call.lacks_a_file = True
-        return [], []
+        return Sheet([], [], [])
+    return sheet

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from allocations import ledger
 from allocations.models import Allocation, LedgerEntry
-from allocations.onboard.call import Call, Count, Outcome
+from allocations.onboard.call import Call, Outcome
 from allocations.onboard.lines import BadLine, Line
 from allocations.onboard.teams import once
 from centre.amounts import decimal_text
@@ -22,7 +22,6 @@ from centre.models import GpuPool, Project
 
 NEEDED: Final = ("project", "pool", "start_on", "end_on", "gpu_hours", "reference")
 OPTIONAL: Final = ("account", "funding")
-SOURCE: Final = "onboard"
 
 F = Allocation.Funding
 FUNDINGS: Final = {
@@ -46,23 +45,27 @@ class Wanted:
     funding: Allocation.Funding
     start_on: date
     end_on: date
+    hours: int
+    """Ten-thousandths of a GPU-hour."""
     seconds: int
+    """0 for an allocation that stands: what it was granted need not be a whole number of these."""
 
 
-def take_allocations(lines: list[Line], count: Count, call: Call) -> None:
+def take_allocations(lines: list[Line], call: Call) -> None:
+    """Open every allocation whose reference is not known, and check the others, which are never rewritten."""
     projects = {row.code: row for row in Project.objects.all()}
     pools = {row.code: row for row in GpuPool.objects.select_related("cluster")}
     standing = {row.reference: row for row in Allocation.objects.select_related("project", "pool")}
     grants = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.GRANT).values_list("allocation__reference")
     brought_in = dict(grants.annotate(Sum("seconds")))
-    for line in once(lines, "allocation", "reference", call):
+    for line in once(call.sound(lines), "allocation", "reference", call):
         with call.line(line):
             reference = line.text("reference", most=80)
-            wanted = _read(line, projects, pools, call)
             allocation = standing.get(reference)
+            wanted = _read(line, projects, pools, call, is_new=allocation is None)
             if allocation is not None:
                 _agree(wanted, allocation, brought_in.get(reference, 0))
-                count.add(Outcome.SAME)
+                call.tell(line, Outcome.SAME)
                 continue
             ledger.open_allocation(
                 project=wanted.project,
@@ -73,24 +76,27 @@ def take_allocations(lines: list[Line], count: Count, call: Call) -> None:
                 start_on=wanted.start_on,
                 end_on=wanted.end_on,
                 seconds=wanted.seconds,
-                by=call.by,
-                approved_by=None,
+                by=call.asked_by,
+                approved_by=call.approved_by,
                 at=call.at,
                 reason=_("Opening balance"),
-                source_kind=SOURCE,
-                source_reference=f"{line.file} line {line.number}"[:120],
+                source_kind=call.source,
+                source_reference=f"{call.source_prefix}{line.file} line {line.number}"[:120],
             )
-            count.add(Outcome.NEW)
+            call.opened.append((wanted.project.pk, wanted.seconds))
+            call.tell(line, Outcome.NEW)
 
 
-def _read(line: Line, projects: dict[str, Project], pools: dict[str, GpuPool], call: Call) -> Wanted:
+def _read(line: Line, projects: dict[str, Project], pools: dict[str, GpuPool], call: Call, *, is_new: bool) -> Wanted:
     project_code, pool_code = line.text("project", most=40), line.text("pool", most=40)
     account = line.text("account", most=128, needed=False) or project_code
     wanted_days = line.day("start_on"), line.day("end_on")
-    seconds, funding = line.gpu_seconds("gpu_hours"), _funding(line.text("funding", most=40, needed=False))
+    hours = line.hours("gpu_hours")
+    seconds = line.gpu_seconds("gpu_hours") if is_new else 0
+    funding = _funding(line.text("funding", most=40, needed=False))
     if wanted_days[1] < wanted_days[0]:
         raise BadLine(_("end_on is before start_on."))
-    if account != project_code and account in projects:
+    if is_new and account != project_code and account in projects:
         raise BadLine(
             _("The account “%(account)s” is the code of another project, whose job runs would draw on this one.")
             % {"account": account}
@@ -99,7 +105,7 @@ def _read(line: Line, projects: dict[str, Project], pools: dict[str, GpuPool], c
         raise call.missing("project", project_code, _("There is no project “%(code)s”.") % {"code": project_code})
     if pool_code not in pools:
         raise call.missing("pool", pool_code, _("There is no GPU pool “%(code)s”.") % {"code": pool_code})
-    return Wanted(projects[project_code], pools[pool_code], account, funding, *wanted_days, seconds)
+    return Wanted(projects[project_code], pools[pool_code], account, funding, *wanted_days, hours, seconds)
 
 
 def _funding(text: str) -> Allocation.Funding:
@@ -123,7 +129,7 @@ def _agree(wanted: Wanted, allocation: Allocation, brought_in: int) -> None:
         "funding": (wanted.funding.value, allocation.funding),
         "start_on": (wanted.start_on.isoformat(), allocation.start_on.isoformat()),
         "end_on": (wanted.end_on.isoformat(), allocation.end_on.isoformat()),
-        "gpu_hours": (_hours(wanted.seconds), _hours(brought_in)),
+        "gpu_hours": (decimal_text(wanted.hours, 10_000, 4), decimal_text(brought_in, 3600, 4)),
     }
     differs = [f"{column} {stands}" for column, (said, stands) in pairs.items() if said != stands]
     if differs:
@@ -134,7 +140,3 @@ def _agree(wanted: Wanted, allocation: Allocation, brought_in: int) -> None:
             )
             % {"reference": allocation.reference, "differs": ", ".join(differs)}
         )
-
-
-def _hours(seconds: int) -> str:
-    return decimal_text(seconds, 3600, 4)

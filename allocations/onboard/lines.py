@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from centre.days import validate_day
+from centre.exports import inert
 
 LARGEST: Final = 12
 """Digits before the decimal point; no real number of hours or dollars has more."""
@@ -45,6 +46,16 @@ class Line:
     file: str
     number: int
     cells: Mapping[str, str]
+    kind: str = ""
+    """What the file holds: "members"."""
+    fault: str = ""
+    """Why its cells cannot be told apart; empty for a line that can be read."""
+    beyond: tuple[str, ...] = ()
+    """Cells that no column is named for."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.kind, self.number
 
     def text(self, column: str, *, most: int, needed: bool = True) -> str:
         """The cell's text. Raises BadLine when it is missing, longer than `most`, or holds control characters."""
@@ -88,7 +99,7 @@ class Line:
 
     def gpu_seconds(self, column: str) -> int:
         """The cell's GPU-hours as GPU-seconds, exactly."""
-        parts = self._decimal(column, places=4) * 3600
+        parts = self.hours(column) * 3600
         if parts % 10_000:
             raise BadLine(
                 _("%(column)s %(value)s is not a whole number of GPU-seconds.")
@@ -97,6 +108,10 @@ class Line:
         if not parts:
             raise BadLine(_("%(column)s has to be more than 0.") % {"column": column})
         return parts // 10_000
+
+    def hours(self, column: str) -> int:
+        """The cell's hours in ten-thousandths, exactly."""
+        return self._decimal(column, places=4)
 
     def _decimal(self, column: str, *, places: int) -> int:
         """The cell's number, scaled by 10 to the power of `places`."""
@@ -118,44 +133,72 @@ class Line:
         return int(whole + fraction.ljust(places, "0"))
 
 
-def read(path: Path, *, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> tuple[list[Line], list[str]]:
-    """The lines of a CSV file, and the names of columns that nobody asked for. Raises BadFile."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadFile(path.name, 0, _("It cannot be opened: %(error)s.") % {"error": error.strerror}) from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadFile(path.name, line, _("It is not UTF-8 text. Save the spreadsheet as “CSV UTF-8”.")) from None
-    rows = _rows(path.name, text)
-    header_line, header = next(rows, (1, []))
-    columns = [name.strip().lower() for name in header]
-    _check_header(path.name, header_line, columns, header, needed)
-    lines = []
-    for number, cells in rows:
-        values = [cell.strip() for cell in cells]
-        if any(values[len(columns) :]):
-            raise BadFile(
-                path.name,
-                number,
-                _("It has %(cells)s cells, but the header names %(columns)s columns. Is a comma not in quotes?")
-                % {"cells": len(values), "columns": len(columns)},
-            )
-        if any(values):
-            padded = values + [""] * (len(columns) - len(values))
-            lines.append(Line(path.name, number, dict(zip(columns, padded, strict=False))))
-    unknown = [name for name in columns if name and name not in needed and name not in optional]
-    return lines, unknown
-
-
 class BadFile(Exception):
     """A file that cannot be read as a spreadsheet at all, or not beyond some line."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
         super().__init__(reason)
         self.problem = Problem(file, line, reason)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A file that was read: its columns as they stand, its lines, and the columns that nobody asked for."""
+
+    columns: list[str]
+    lines: list[Line]
+    unknown: list[str]
+
+
+def contents_of(path: Path) -> bytes:
+    """The file as it is. Raises BadFile."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(path.name, 0, _("It cannot be opened: %(error)s.") % {"error": error.strerror}) from None
+
+
+def header_of(name: str, content: bytes) -> list[str]:
+    """The names of the columns, in lower case. Raises BadFile."""
+    rows = _rows(name, _decoded(name, content))
+    return [cell.strip().lower() for cell in next(rows, (1, []))[1]]
+
+
+def parse(name: str, content: bytes, *, kind: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> Sheet:
+    """The lines of a CSV file. A line with more cells than there are columns has a `fault`. Raises BadFile."""
+    rows = _rows(name, _decoded(name, content))
+    header_line, header = next(rows, (1, []))
+    columns = [cell.strip().lower() for cell in header]
+    _check_header(name, header_line, columns, header, needed)
+    lines = []
+    for number, cells in rows:
+        values = [as_meant(cell.strip()) for cell in cells]
+        if not any(values):
+            continue
+        fault = ""
+        if any(values[len(columns) :]):
+            fault = _("It has %(cells)s cells, but the header names %(columns)s columns. Is a comma not in quotes?") % {
+                "cells": len(values),
+                "columns": len(columns),
+            }
+        padded = values + [""] * (len(columns) - len(values))
+        named = {column: cell for column, cell in zip(columns, padded, strict=False) if column}
+        lines.append(Line(name, number, named, kind, fault, tuple(values[len(columns) :])))
+    unknown = [name for name in columns if name and name not in needed and name not in optional]
+    return Sheet(columns, lines, unknown)
+
+
+def as_meant(cell: str) -> str:
+    """The cell without the apostrophe that the portal's own files put before what would run as a formula."""
+    return cell[1:] if cell.startswith("'") and inert(cell[1:]) == cell else cell
+
+
+def _decoded(name: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadFile(name, line, _("It is not UTF-8 text. Save the spreadsheet as “CSV UTF-8”.")) from None
 
 
 def _rows(file: str, text: str) -> Iterator[tuple[int, list[str]]]:

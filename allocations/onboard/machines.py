@@ -10,7 +10,7 @@ from datetime import date
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
-from allocations.onboard.call import Call, Count, Outcome
+from allocations.onboard.call import Call, Outcome
 from allocations.onboard.lines import BadLine, Line
 from centre import machines
 from centre.models import Capacity, Cluster, GpuPool, ListPrice, PoolMapping, Site
@@ -49,13 +49,13 @@ class Standing:
         self.unended = list(PoolMapping.objects.filter(until_on__isnull=True).order_by("kind", "name", "from_on"))
 
 
-def take_pools(lines: list[Line], count: Count, call: Call) -> None:
+def take_pools(lines: list[Line], call: Call) -> None:
     """Make or check what every line says, the earliest day first."""
     standing = Standing()
     read: list[PoolLine] = []
     first_of: dict[str, PoolLine] = {}
     days: dict[tuple[str, date], Line] = {}
-    for line in lines:
+    for line in call.sound(lines, ("pool", "code"), ("cluster", "cluster")):
         with call.line(line, ("pool", line.cells["code"]), ("cluster", line.cells["cluster"])):
             row = _read(line)
             _agree(row, first_of.setdefault(row.code, row))
@@ -68,7 +68,7 @@ def take_pools(lines: list[Line], count: Count, call: Call) -> None:
             read.append(row)
     for row in sorted(read, key=lambda each: (each.in_service_on, each.line.number)):
         with call.line(row.line, ("pool", row.code), ("cluster", row.cluster)):
-            count.add(_take(row, standing, call))
+            call.tell(row.line, _take(row, standing, call))
 
 
 def _read(line: Line) -> PoolLine:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from allocations.onboard.call import Call, Count, Outcome
+from allocations.onboard.call import Call, Change, Outcome
 from allocations.onboard.lines import BadLine, Line
 from centre import members
-from centre.models import Cluster, ClusterUser, Membership, Project, User
+from centre.models import Appointment, Cluster, ClusterUser, Membership, Project, User
 from centre.permissions import ProjectRole
 
 NEEDED: Final = ("project", "email", "name", "role")
@@ -20,20 +21,25 @@ OPTIONAL: Final = ("cluster_users",)
 
 
 class Crowd:
-    """The people whom a file names: said what they are called once, made where they are not known."""
+    """The people whom a file names: said what they are called once, made where they are not known.
+
+    First every line's person is `want`ed and all are loaded; then good lines `note` whom they need; then it is done.
+    """
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._names: dict[str, tuple[str, int]] = {}
+        self._said: dict[str, tuple[str, int]] = {}
         self._emails: dict[str, None] = {}
         self._users: dict[str, User] = {}
-        self._made: set[str] = set()
+        self._staff: set[str] = set()
+        self._needed: dict[str, None] = {}
+        self._called: list[tuple[Line, str, str]] = []
 
     def want(self, line: Line, *, column: str = "email", name: str = "") -> str:
         """Note the line's person; returns the address. Raises BadLine when an earlier line gives another name."""
         email = members.email_address(line.text(column, most=400))
         if name:
-            said, number = self._names.setdefault(email, (name, line.number))
+            said, number = self._said.setdefault(email, (name, line.number))
             if said != name:
                 raise BadLine(
                     _("Line %(line)s calls %(email)s “%(name)s”. Write one name in both.")
@@ -42,56 +48,101 @@ class Crowd:
         self._emails[email] = None
         return email
 
-    def gather(self) -> set[str]:
-        """Load who is known, make who is not, and write changed names anew; returns the addresses of the renamed."""
+    def load(self) -> None:
+        """Ask the database once who is known."""
         for chunk in _chunks(self._emails):
             self._users.update((user.email, user) for user in User.objects.filter(email__in=chunk))
-        unknown = [email for email in self._emails if email not in self._users]
+        if not self._call.may_rename_staff:
+            today = timezone.localdate(self._call.at)
+            self._staff.update(Appointment.objects.in_force(on=today).values_list("user__email", flat=True))
+
+    def renaming(self, email: str, name: str) -> list[Change]:
+        """How the person's name would change. Raises BadLine for centre staff, whom others do not rename."""
+        user = self._users.get(email)
+        if user is None or not name or user.name == name:
+            return []
+        if email in self._staff:
+            raise BadLine(
+                _(
+                    "%(email)s is centre staff, whose name an administrator changes. Write “%(name)s”, or leave it empty."
+                )
+                % {"email": email, "name": user.name}
+            )
+        return [Change("name", user.name, name)]
+
+    def note(self, line: Line, email: str, name: str = "") -> None:
+        """The line can be taken, and needs the person."""
+        self._needed[email] = None
+        if name:
+            self._called.append((line, email, name))
+
+    def make(self) -> None:
+        """Make those who are needed and not known."""
+        names = {email: name for _line, email, name in reversed(self._called)}
         made = members.add_people(
-            people=[members.Person(email=email, name=self._names.get(email, ("", 0))[0]) for email in unknown],
+            people=[
+                members.Person(email=email, name=names.get(email, ""))
+                for email in self._needed
+                if email not in self._users
+            ],
             by=self._call.by,
             at=self._call.at,
         )
         self._users.update((user.email, user) for user in made)
-        renamed = [
-            (self._users[email], name)
-            for email, (name, _line) in self._names.items()
-            if email in self._users and self._users[email].name != name
-        ]
-        members.rename_people(names=renamed, by=self._call.by, at=self._call.at)
-        return {user.email for user, _name in renamed}
+
+    def rename(self) -> None:
+        """Write changed names anew, of the lines that were not refused meanwhile."""
+        names = {email: name for line, email, name in self._called if not self._call.is_refused(line)}
+        changed = [(self._users[email], name) for email, name in names.items() if self._users[email].name != name]
+        members.rename_people(names=changed, by=self._call.by, at=self._call.at)
 
     def person(self, email: str) -> User:
-        return self._users[email]
+        """The person, who is made only later where nobody is known by the address."""
+        return self._users.get(email) or User(email=email)
 
 
 class Teams:
     """Who belongs to what now, and who joins: memberships are made in one go, roles that change one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Call, crowd: Crowd) -> None:
+        self._call, self._crowd = call, crowd
         current = Membership.objects.current()
         self._roles = {
-            (project, user): (pk, role)
-            for pk, project, user, role in current.values_list("pk", "project", "user", "role")
+            (project, email): (pk, role)
+            for pk, project, email, role in current.values_list("pk", "project", "user__email", "role")
         }
-        self._joining: list[members.Joining] = []
+        self._joining: list[tuple[Project, str, ProjectRole]] = []
         self._changing: list[tuple[Line, int, ProjectRole]] = []
 
-    def give(self, project: Project, user: User, role: ProjectRole, line: Line) -> Outcome:
-        """Let the person have the role. Raises MemberError where they cannot be added."""
-        pk, standing = self._roles.get((project.pk, user.pk), (0, ""))
+    def would_be(self, project: Project, email: str, role: ProjectRole) -> tuple[Outcome, list[Change]]:
+        """What comes of it when the person has the role. Raises MemberError where they cannot be added."""
+        _pk, standing = self._roles.get((project.pk, email), (0, ""))
         if standing == role:
-            return Outcome.SAME
-        if pk:
-            self._changing.append((line, pk, role))
-            return Outcome.CHANGED
-        members.refuse_joining(project=project, user=user)
-        self._joining.append(members.Joining(project=project, user=user, role=role))
-        return Outcome.NEW
+            return Outcome.SAME, []
+        if standing:
+            return Outcome.CHANGED, [Change("role", standing, role)]
+        members.refuse_joining(project=project, user=self._crowd.person(email))
+        return Outcome.NEW, []
 
-    def settle(self, call: Call) -> None:
+    def note(self, line: Line, project: Project, email: str, role: ProjectRole) -> None:
+        """The line can be taken: let the person have the role."""
+        pk, standing = self._roles.get((project.pk, email), (0, ""))
+        if not pk:
+            self._joining.append((project, email, role))
+        elif standing != role:
+            self._changing.append((line, pk, role))
+
+    def settle(self) -> None:
         """Do it: new members and new leads first, so that no project is without a lead on the way."""
-        members.add_members(joining=self._joining, by=call.by, at=call.at)
+        call = self._call
+        members.add_members(
+            joining=[
+                members.Joining(project=project, user=self._crowd.person(email), role=role)
+                for project, email, role in self._joining
+            ],
+            by=call.by,
+            at=call.at,
+        )
         rows = Membership.objects.select_related("project", "user").in_bulk([pk for _line, pk, _role in self._changing])
         for line, pk, role in sorted(self._changing, key=lambda each: each[2] != ProjectRole.LEAD):
             with call.line(line):
@@ -101,20 +152,24 @@ class Teams:
 class ClusterNames:
     """User names on the clusters: whose they are, and which ones are new."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Call, crowd: Crowd) -> None:
+        self._call, self._crowd = call, crowd
         self._clusters = {row.code: row for row in Cluster.objects.all()}
         rows = ClusterUser.objects.values_list("cluster", "name", "user__email")
         self._owner = {(cluster, name): email for cluster, name, email in rows}
-        self._new: list[tuple[Cluster, str, User]] = []
+        self._new: list[tuple[Line, Cluster, str, str]] = []
 
-    def give(self, word: str, user: User, call: Call) -> Outcome:
-        """`name` on every cluster, or `cluster:name` on one. Raises BadLine when it belongs to someone else."""
-        outcome = Outcome.SAME
-        for cluster, name in self._meant(word, call):
+    def wanted(self, line: Line, email: str) -> list[tuple[Cluster, str]]:
+        """The line's names that are not the person's yet: `name` on every cluster, or `cluster:name` on one.
+
+        Raises BadLine when one belongs to someone else.
+        """
+        new = []
+        for cluster, name in dict.fromkeys(pair for word in line.words("cluster_users") for pair in self._meant(word)):
             owner = self._owner.get((cluster.pk, name))
-            if owner == user.email:
-                continue
-            if owner is not None:
+            if owner is None:
+                new.append((cluster, name))
+            elif owner != email:
                 raise BadLine(
                     _(
                         "The user name “%(name)s” on %(cluster)s belongs to %(owner)s. "
@@ -122,35 +177,47 @@ class ClusterNames:
                     )
                     % {"name": name, "cluster": cluster.code, "owner": owner}
                 )
-            self._owner[cluster.pk, name] = user.email
-            self._new.append((cluster, name, user))
-            outcome = Outcome.CHANGED
-        return outcome
+        return new
 
-    def settle(self, call: Call) -> None:
-        members.add_cluster_users(names=self._new, by=call.by, at=call.at)
+    def note(self, line: Line, names: list[tuple[Cluster, str]], email: str) -> None:
+        """The line can be taken: the names become the person's."""
+        for cluster, name in names:
+            self._owner[cluster.pk, name] = email
+            self._new.append((line, cluster, name, email))
 
-    def _meant(self, word: str, call: Call) -> list[tuple[Cluster, str]]:
+    def settle(self) -> None:
+        members.add_cluster_users(
+            names=[
+                (cluster, name, self._crowd.person(email))
+                for line, cluster, name, email in self._new
+                if not self._call.is_refused(line)
+            ],
+            by=self._call.by,
+            at=self._call.at,
+        )
+
+    def _meant(self, word: str) -> list[tuple[Cluster, str]]:
         code, colon, name = word.rpartition(":")
         if not name or len(name) > 128:
             raise BadLine(_("“%(word)s” is not a user name on a cluster.") % {"word": word})
         if not colon:
             if not self._clusters:
-                raise call.missing(
+                raise self._call.missing(
                     "cluster", "", _("There is no cluster yet to have user names on; bring in pools first.")
                 )
             return [(cluster, name) for cluster in self._clusters.values()]
         if code not in self._clusters:
-            raise call.missing("cluster", code, _("There is no cluster “%(code)s”.") % {"code": code})
+            raise self._call.missing("cluster", code, _("There is no cluster “%(code)s”.") % {"code": code})
         return [(self._clusters[code], name)]
 
 
-def take_members(lines: list[Line], count: Count, call: Call) -> None:
+def take_members(lines: list[Line], call: Call) -> None:
+    """Let every line's person have the role in the project, make who is not known, and note their user names."""
     projects = {row.code: row for row in Project.objects.all()}
     crowd = Crowd(call)
     kept: list[tuple[Line, str]] = []
     first: dict[tuple[str, str], Line] = {}
-    for line in lines:
+    for line in call.sound(lines):
         with call.line(line):
             email = crowd.want(line, name=line.text("name", most=200, needed=False))
             earlier = first.setdefault((line.cells["project"], email), line)
@@ -160,8 +227,8 @@ def take_members(lines: list[Line], count: Count, call: Call) -> None:
                     % {"line": earlier.number, "email": email, "project": line.cells["project"]}
                 )
             kept.append((line, email))
-    renamed = crowd.gather()
-    teams, names = Teams(), ClusterNames()
+    crowd.load()
+    teams, names = Teams(call, crowd), ClusterNames(call, crowd)
     for line, email in kept:
         with call.line(line):
             code = line.text("project", most=40)
@@ -169,14 +236,21 @@ def take_members(lines: list[Line], count: Count, call: Call) -> None:
             project = projects.get(code)
             if project is None:
                 raise call.missing("project", code, _("There is no project “%(code)s”.") % {"code": code})
-            user = crowd.person(email)
-            outcomes = {names.give(word, user, call) for word in line.words("cluster_users")}
-            outcomes.add(teams.give(project, user, role, line))
-            if email in renamed:
-                outcomes.add(Outcome.CHANGED)
-            count.add(next(each for each in Outcome if each in outcomes))
-    teams.settle(call)
-    names.settle(call)
+            name = line.cells["name"]
+            new_names = names.wanted(line, email)
+            outcome, changes = teams.would_be(project, email, role)
+            changes += crowd.renaming(email, name)
+            changes += [Change("cluster_users", "", f"{cluster.code}:{user_name}") for cluster, user_name in new_names]
+            if changes and outcome == Outcome.SAME:
+                outcome = Outcome.CHANGED
+            crowd.note(line, email, name)
+            teams.note(line, project, email, role)
+            names.note(line, new_names, email)
+            call.tell(line, outcome, changes)
+    crowd.make()
+    teams.settle()
+    crowd.rename()
+    names.settle()
 
 
 def _role(line: Line, email: str, call: Call) -> ProjectRole:

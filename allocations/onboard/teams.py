@@ -7,11 +7,11 @@ from typing import Final
 
 from django.utils.translation import gettext as _
 
-from allocations.onboard.call import Call, Count, Outcome
+from allocations.onboard.call import Call, Change, Outcome
 from allocations.onboard.lines import BadLine, Line
 from allocations.onboard.people import Crowd, Teams
 from centre import members, tenants
-from centre.models import Project, Tenant, User
+from centre.models import Project, Tenant
 from centre.models.tenants import TenantCategory
 from centre.permissions import ProjectRole
 
@@ -54,7 +54,7 @@ def once(lines: list[Line], kind: str, column: str, call: Call) -> list[Line]:
     first: dict[str, Line] = {}
     kept = []
     for line in lines:
-        with call.line(line):
+        with call.line(line, (kind, line.cells[column])):
             earlier = first.setdefault(line.cells[column], line)
             if earlier is not line and line.cells[column]:
                 raise BadLine(
@@ -62,17 +62,17 @@ def once(lines: list[Line], kind: str, column: str, call: Call) -> list[Line]:
                     % {"line": earlier.number, "column": column, "key": line.cells[column]}
                 )
             kept.append(line)
-    call.broken.update((kind, line.cells[column]) for line in lines if line not in kept)
     return kept
 
 
 # ---------------------------------------------------------------------------------------------- tenants
 
 
-def take_tenants(lines: list[Line], count: Count, call: Call) -> None:
-    standing = {row.code: row for row in Tenant.objects.all()}
+def take_tenants(lines: list[Line], call: Call) -> None:
+    """Register every tenant that is not known, and write anew what describes the others."""
+    standing = {row.code: row for row in Tenant.objects.select_related("merged_into")}
     new: list[Tenant] = []
-    for line in once(lines, "tenant", "code", call):
+    for line in once(call.sound(lines, ("tenant", "code")), "tenant", "code", call):
         with call.line(line, ("tenant", line.cells["code"])):
             said = {
                 "name_en": line.text("name_en", most=200),
@@ -84,31 +84,37 @@ def take_tenants(lines: list[Line], count: Count, call: Call) -> None:
             tenant = standing.get(code)
             if tenant is None:
                 tenant = Tenant(code=code, **said)
-                tenant.clean_fields()
+                tenant.clean_fields(exclude={"merged_into"})
                 new.append(tenant)
-                count.add(Outcome.NEW)
+                call.tell(line, Outcome.NEW)
                 continue
             differs = {name: value for name, value in said.items() if value and value != getattr(tenant, name)}
-            tenants.change_tenant(tenant=tenant, by=call.by, at=call.at, **differs)
-            count.add(Outcome.CHANGED if differs else Outcome.SAME)
+            changes = [Change(name, str(getattr(tenant, name)), value) for name, value in differs.items()]
+            if differs:
+                tenants.change_tenant(tenant=tenant, by=call.by, at=call.at, **differs)
+            call.tell(line, Outcome.CHANGED if differs else Outcome.SAME, changes)
     tenants.register_tenants(tenants=new, by=call.by, at=call.at)
 
 
 # ---------------------------------------------------------------------------------------------- projects
 
 
-def take_projects(lines: list[Line], count: Count, call: Call) -> None:
-    """Make or check every project; a person who is not known yet is made, and joins as its lead."""
+def take_projects(lines: list[Line], call: Call) -> None:
+    """Make or check every project; a person who is not known yet is made, and joins as its lead.
+
+    Of a project that stands the lead may be left out: whoever leads it goes on.
+    """
     tenants_by_code = {row.code: row for row in Tenant.objects.all()}
     standing = {row.code: row for row in Project.objects.select_related("tenant")}
     crowd = Crowd(call)
     kept: list[tuple[Line, str]] = []
-    for line in once(lines, "project", "code", call):
+    for line in once(call.sound(lines, ("project", "code")), "project", "code", call):
         with call.line(line, ("project", line.cells["code"])):
-            kept.append((line, crowd.want(line, column="lead_email")))
-    crowd.gather()
-    teams = Teams()
-    new: list[tuple[Project, User | None]] = []
+            goes_on = line.cells["code"] in standing and not line.cells["lead_email"]
+            kept.append((line, "" if goes_on else crowd.want(line, column="lead_email")))
+    crowd.load()
+    teams = Teams(call, crowd)
+    new: list[tuple[Project, str]] = []
     for line, email in kept:
         with call.line(line, ("project", line.cells["code"])):
             code, title, tenant_code = (
@@ -116,7 +122,6 @@ def take_projects(lines: list[Line], count: Count, call: Call) -> None:
                 line.text("title", most=300),
                 line.text("tenant", most=40),
             )
-            lead = crowd.person(email)
             tenant = tenants_by_code.get(tenant_code)
             if tenant is None:
                 raise call.missing("tenant", tenant_code, _("There is no tenant “%(code)s”.") % {"code": tenant_code})
@@ -126,18 +131,33 @@ def take_projects(lines: list[Line], count: Count, call: Call) -> None:
                 project = Project(tenant=tenant, code=code, title=title)
                 project.clean_fields(exclude={"tenant"})
                 tenants.refuse_new_project(tenant=tenant)
-                members.refuse_joining(project=project, user=lead)
-                new.append((project, lead))
-                count.add(Outcome.NEW)
+                members.refuse_joining(project=project, user=crowd.person(email))
+                new.append((project, email))
+                crowd.note(line, email)
+                call.tell(line, Outcome.NEW)
                 continue
             if project.tenant_id != tenant.pk:
                 raise BadLine(
                     _("The project %(project)s belongs to the tenant %(tenant)s, and no project changes its tenant.")
                     % {"project": code, "tenant": project.tenant.code}
                 )
-            joined = teams.give(project, lead, ProjectRole.LEAD, line)
-            differs = project.title != title
-            tenants.change_project(project=project, title=title, by=call.by, at=call.at)
-            count.add(Outcome.CHANGED if differs or joined is not Outcome.SAME else Outcome.SAME)
-    tenants.register_projects(projects=new, by=call.by, at=call.at)
-    teams.settle(call)
+            changes = [Change("title", project.title, title)] if project.title != title else []
+            is_titled_anew = bool(changes)
+            if email:
+                changes += _lead(line, project, email, teams)
+                crowd.note(line, email)
+            if is_titled_anew:
+                tenants.change_project(project=project, title=title, by=call.by, at=call.at)
+            call.tell(line, Outcome.CHANGED if changes else Outcome.SAME, changes)
+    crowd.make()
+    tenants.register_projects(
+        projects=[(project, crowd.person(email)) for project, email in new], by=call.by, at=call.at
+    )
+    teams.settle()
+
+
+def _lead(line: Line, project: Project, email: str, teams: Teams) -> list[Change]:
+    """Let the person lead a project that stands; what that changes."""
+    outcome, changes = teams.would_be(project, email, ProjectRole.LEAD)
+    teams.note(line, project, email, ProjectRole.LEAD)
+    return [Change("lead_email", changes[0].before if changes else "", email)] if outcome != Outcome.SAME else []
