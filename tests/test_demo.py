@@ -55,7 +55,7 @@ def day_of(value: Any) -> date:
 
 def capacity_on(pool: int, day: date) -> int:
     steps = rows("SELECT gpus, from_on FROM centre_capacity WHERE pool_id = %s ORDER BY from_on", pool)
-    return max([gpus for gpus, from_on in steps if day_of(from_on) <= day], default=0)
+    return next((gpus for gpus, from_on in reversed(steps) if day_of(from_on) <= day), 0)
 
 
 def committed_on(day: date) -> dict[int, Fraction]:
@@ -109,6 +109,36 @@ def test_demo_never_promises_or_uses_more_than_there_is(printed: str) -> None:
             assert used.get((pool, day), 0) <= there, (pool, day)
 
 
+def test_demo_promises_more_than_there_will_be_while_racks_are_away(printed: str) -> None:
+    """A cluster that shrinks for eight weeks shows what over-commitment looks like."""
+    over = {
+        day
+        for day in (TODAY + timedelta(days=ahead) for ahead in range(120))
+        for pool, promised in committed_on(day).items()
+        if promised > capacity_on(pool, day) * SECONDS_PER_DAY
+    }
+    assert min(over) == TODAY + timedelta(days=22)
+    assert 20 < len(over) < 56
+
+
+def test_demo_tells_what_officers_note_of_tenants(printed: str) -> None:
+    assert number("SELECT COUNT(*) FROM centre_tenant WHERE agreement_from_on IS NOT NULL") == 8
+    ended = "SELECT code FROM centre_tenant WHERE agreement_until_on < %s"
+    assert rows(ended, TODAY) == [("lamma-freight",)]
+    assert number("SELECT COUNT(*) FROM centre_tenantcontact WHERE ended_at IS NULL") == 4
+    merged = (
+        "SELECT gone.code, gone.standing, kept.code FROM centre_tenant gone "
+        "JOIN centre_tenant kept ON kept.id = gone.merged_into_id"
+    )
+    assert rows(merged) == [("egret-ai", "closed", "little-egret")]
+    twice = "SELECT name_en FROM centre_tenant WHERE merged_into_id IS NULL GROUP BY name_en HAVING COUNT(*) > 1"
+    assert rows(twice) == [("Lion Rock University",)]
+    assert rows(
+        "SELECT p.code FROM allocations_allocation a JOIN centre_project p ON p.id = a.project_id "
+        "WHERE a.state = 'open' AND a.used_seconds = 0"
+    ) == [("campus-archive",)]
+
+
 def test_demo_shows_every_kind_of_project(printed: str) -> None:
     used_share = dict(
         rows(
@@ -157,14 +187,14 @@ def test_demo_shows_a_period_whose_rest_was_carried_over_in_part(printed: str) -
 
 
 def test_demo_names_every_tenant_in_three_languages_and_as_invented(printed: str) -> None:
-    assert number("SELECT COUNT(*) FROM centre_tenant") == 15
+    assert number("SELECT COUNT(*) FROM centre_tenant") == 17
     assert number("SELECT COUNT(DISTINCT category) FROM centre_tenant") == 6
     assert (
         number(
             "SELECT COUNT(*) FROM centre_tenant WHERE is_invented AND name_en <> '' AND name_zh_hant <> '' "
             "AND name_zh_hans <> ''"
         )
-        == 15
+        == 17
     )
     assert number("SELECT COUNT(*) FROM centre_user WHERE email NOT LIKE '%%@example.org'") == 0
 

@@ -49,7 +49,13 @@ POOLS: Final = (
         L40S,
         "NVIDIA L40S",
         CLUSTER,
-        ((OPENED, 192, "Trial operation"), (-290, 288, "More nodes for inference"), (-160, 320, "Second phase")),
+        (
+            (OPENED, 192, "Trial operation"),
+            (-290, 288, "More nodes for inference"),
+            (-160, 320, "Second phase"),
+            (22, 208, "Racks make room for the new cooling plant"),  # fewer than are promised by then
+            (78, 320, "The racks are back"),
+        ),
         ((OPENED, 8_80), (-140, 8_00)),
     ),
     PoolPlan(
@@ -364,6 +370,7 @@ GIVEN: Final = (
     GivenPlan("trilingual-llm", H800, F.PURCHASED, 24, -60, 180, "trilingual-llm-paid"),
     GivenPlan("kapok-reading", L40S, F.PROOF_OF_CONCEPT, 6, -52, 92),
     GivenPlan("tide-survey", L40S, F.PROOF_OF_CONCEPT, 8, -40, 92),
+    GivenPlan("campus-archive", L40S, F.PROOF_OF_CONCEPT, 5, -48, 120),  # which nobody has used yet
 )
 
 # ---------------------------------------------------------------------------------------------- staff

@@ -20,7 +20,7 @@ from allocations.models import UsageImport
 from allocations.slurm.history import make_history
 from allocations.usage import UnreadableExport, import_usage
 from centre import appointments, audit, machines, members, tenants
-from centre.demo import content, inviting, people, period_ends, scheme, statements, texts, unused, work
+from centre.demo import content, inviting, people, period_ends, scheme, statements, tenancy, texts, unused, work
 from centre.demo.asked import requests_of_teams
 from centre.demo.cases import CASES
 from centre.demo.diary import Diary
@@ -82,6 +82,7 @@ def write_diary(world: World, exports: list[tuple[datetime, Callable[[datetime],
     for outage in content.OUTAGES:
         diary.on(min(outage.day, 0) - 9, 15, partial(note_outage, world, outage))
     diary.on(BEFORE_THE_SCHEME - 5, 10, partial(register_tenants, world))
+    tenancy.write(world)
     scheme.write(world, CASES)
     for given in content.GIVEN:
         team = next(team for team in content.TEAMS if team.code == given.project)
