@@ -15,7 +15,7 @@ from allocations import movements
 from allocations.carrying_out import carry_out, named, refuse_impossible
 from allocations.models import Allocation, ChangeRequest, JobRun, LedgerEntry, RequestedRun
 from allocations.posting import KeyReused, LedgerError
-from allocations.refusals import NoSuchAnswer, belongs_to_it, refuse_strange, refuse_unsaid
+from allocations.refusals import NoSuchAnswer, TooManyWaiting, belongs_to_it, refuse_strange, refuse_unsaid
 from centre import audit
 from centre.models import Centre, Project, User
 
@@ -28,6 +28,9 @@ CAN_BE_PROPOSED = MOVES_HOURS | {Kind.EXTENSION}
 """What an officer can propose: each is carried out by a verb when it is approved."""
 OF_TEAMS = ChangeRequest.OF_TEAMS
 """What a team can ask for."""
+MOST_WAITING = 10
+"""Requests of one project that may wait at once: more than a team has to say to the centre at one time, and few enough
+that officers can answer each of them."""
 
 
 @transaction.atomic
@@ -49,7 +52,7 @@ def ask(
     A top-up names `allocation` and `seconds` (GPU-seconds); an extension `allocation` and the last day wanted,
     `until_on`; a transfer `allocation`, `to_allocation` and `seconds`, which are held; more members and anything else
     only the `project` (by default the allocation's). Raises NothingAsked, NoReason, NotOfTheProject, PeriodClosed,
-    NotLater, AccountTaken, OtherPool, NotEnough, KeyReused.
+    NotLater, TooFar, AccountTaken, OtherPool, NotEnough, TooManyWaiting, KeyReused.
     """
     if kind not in OF_TEAMS:
         raise NoSuchAnswer(_("This is not asked for here: an officer proposes it."))
@@ -67,12 +70,29 @@ def ask(
         key=key,
     )
     refuse_strange(request)
+    # Of two who ask at once the second counts what the first asked for. Without the key: rows may name the project.
+    Project.objects.select_for_update(no_key=True).get(pk=about.pk)
+    if key is None or standing_request(request, frozenset()) is None:
+        refuse_too_many(about)
     kept, is_new = keep(request, runs={}, wanted=frozenset())
     if is_new:
         if kind == Kind.TRANSFER:
             hold_for(request)
         record_asking(request, ASKING.get(kind, "ask_centre"))
     return kept
+
+
+def refuse_too_many(project: Project) -> None:
+    """TooManyWaiting while so many requests of the project's team wait that another would not be answered sooner."""
+    waiting = ChangeRequest.objects.of_teams().waiting().filter(project=project).count()
+    if waiting >= MOST_WAITING:
+        raise TooManyWaiting(
+            _(
+                "%(count)s requests of this project wait for the centre’s answer already. Withdraw one that you no "
+                "longer need, or wait until the centre has answered one; then ask again."
+            )
+            % {"count": waiting}
+        )
 
 
 ASKING = {
@@ -106,7 +126,7 @@ def propose(
     not refunded yet is meant. An extension, and what an officer proposes for a project of their own, always waits. The
     hours of a transfer that waits are held. The same `key` sent twice acts once and gives the first result; with other
     content KeyReused. Raises NothingAsked, NoReason, and what the verb behind it refuses (NotEnough, PeriodClosed,
-    OtherPool, NothingToRefund, NotReversible, AlreadyReversed, NotLater, AccountTaken).
+    OtherPool, NothingToRefund, NotReversible, AlreadyReversed, NotLater, TooFar, AccountTaken).
     """
     if kind not in CAN_BE_PROPOSED:
         raise NoSuchAnswer(_("Requests of this kind move no GPU-hours."))

@@ -7,7 +7,6 @@ forfeited at the end of a period can be used after an extension, so two people a
 
 from datetime import date, datetime, timedelta
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
@@ -19,16 +18,27 @@ from allocations.movements import accounting_day, locked
 from allocations.posting import TAKES_DECISIONS, TOTALS, LedgerError, PeriodClosed, TwoPeopleNeeded
 from allocations.recharging import recharge_account
 from centre import audit
-from centre.days import validate_day
 from centre.models import User
 
-__all__ = ["AccountTaken", "NotLater", "extend", "refuse_extension"]
+__all__ = ["AccountTaken", "NotLater", "TooFar", "extend", "latest_on", "refuse_extension"]
 
 ACT = "extend_allocation"
+MOST_YEARS = 5
+"""How far ahead a last day may lie: no machine is promised for longer, so a later year was mistyped."""
 
 
 class NotLater(LedgerError):
     """The day asked for is no later last day, or is over already."""
+
+
+class TooFar(LedgerError):
+    """The day asked for lies further ahead than the centre can promise."""
+
+
+def latest_on(today: date) -> date:
+    """The latest last day that can be asked for on a day."""
+    year = today.year + MOST_YEARS
+    return date(year, 2, 28) if (today.month, today.day) == (2, 29) else today.replace(year=year)
 
 
 @transaction.atomic
@@ -46,7 +56,7 @@ def extend(
 
     Returns the GPU-seconds that were charged at once for runs of the added days. `source_reference` is the number of
     the request behind it. A further account that draws on the allocation keeps its own last day. Raises NotLater,
-    PeriodClosed, AccountTaken when another allocation takes the account's time on one of the added days,
+    TooFar, PeriodClosed, AccountTaken when another allocation takes the account's time on one of the added days,
     TwoPeopleNeeded.
     """
     if approved_by is None or approved_by.pk == by.pk:
@@ -98,10 +108,12 @@ def extend(
 
 def refuse_extension(allocation: Allocation, *, until_on: date, at: datetime) -> None:
     """Why the period cannot last until that day as things stand; nothing when it can."""
+    today = accounting_day(allocation, at)
     said = {
         "reference": allocation.reference,
         "last": date_format(allocation.end_on),
-        "today": date_format(accounting_day(allocation, at)),
+        "today": date_format(today),
+        "latest": date_format(latest_on(today)),
     }
     if allocation.state not in TAKES_DECISIONS:
         raise PeriodClosed(
@@ -113,12 +125,10 @@ def refuse_extension(allocation: Allocation, *, until_on: date, at: datetime) ->
         )
     if until_on <= allocation.end_on:
         raise NotLater(_("%(reference)s lasts until %(last)s already. Choose a later day.") % said)
-    if until_on < accounting_day(allocation, at):
+    if until_on < today:
         raise NotLater(_("That day is over. Choose a day from %(today)s on.") % said)
-    try:
-        validate_day(until_on)
-    except ValidationError as error:
-        raise NotLater(" ".join(error.messages)) from error
+    if until_on > latest_on(today):
+        raise TooFar(_("A period can be made to last until %(latest)s at most. Check the year.") % said)
     refuse_taken(
         pool=allocation.pool,
         account=allocation.account,

@@ -17,7 +17,7 @@ from allocations.explaining import RunLine
 from allocations.ledger_words import KINDS
 from allocations.models import LedgerEntry
 from allocations.reports import name_of
-from allocations.run_lists import run_link
+from allocations.tables import run_link
 from allocations.templatetags.ledger import signed_hours, to_the_second
 from centre.exports import Column, Kind, Parameters, Report, Row
 from centre.registry import Link

@@ -1,18 +1,20 @@
 """What a project's page says of each allocation: the card, its badge, and what to do next. Plain facts, no query."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
 from django.db.models import TextChoices
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from allocations.forecast import Forecast, forecast, planned_by
-from allocations.models import Allocation, TakeBackWarning
+from allocations.models import Allocation, ChangeRequest, TakeBackWarning
 from allocations.planned_use import Period, beyond_need, planned_from, planned_through, still_to_use
+from allocations.request_words import asked_text
 from allocations.scheduling import Scheduling, scheduling_of
 from centre.charts import Bar, BarChart, QuotaBar
 from centre.models import GpuPool, Project
@@ -153,15 +155,22 @@ class Card:
 
 @dataclass(frozen=True)
 class NextStep:
-    """A sentence about what happened and one about what to do; `tone` as of a note (warn, bad, info)."""
+    """A sentence about what happened and one about what to do; `tone` as of a note (warn, bad, info).
+
+    `request` is what the team asked the centre for already, which helps against it and still waits.
+    """
 
     tone: str
     what: str
     do: str
+    request: ChangeRequest | None = None
 
 
-def next_steps(project: Project, cards: Iterable[Card]) -> list[NextStep]:
-    """What the team has to know before it starts the next job, the most pressing first."""
+def next_steps(project: Project, cards: Iterable[Card], waiting: Sequence[ChangeRequest] = ()) -> list[NextStep]:
+    """What the team has to know before it starts the next job, the most pressing first.
+
+    `waiting` are its requests that are not answered yet, with their allocations.
+    """
     if project.standing == Standing.CLOSED:
         return [NextStep("info", _("This project is closed."), _("What you see here is kept as a record."))]
     if project.standing == Standing.SUSPENDED:
@@ -169,7 +178,7 @@ def next_steps(project: Project, cards: Iterable[Card]) -> list[NextStep]:
     steps = []
     current = [card for card in cards if not card.is_over]
     for step_of in (next_step, take_back_step):
-        steps += [step for card in current if (step := step_of(card)) is not None]
+        steps += [asked_already(card, step, waiting) for card in current if (step := step_of(card)) is not None]
     if not any(card.allocation.start_on <= card.on for card in current):
         steps.append(no_hours(current))
     return sorted(steps, key=lambda step: ("bad", "warn", "info").index(step.tone))
@@ -183,6 +192,27 @@ def no_hours(upcoming: Sequence[Card]) -> NextStep:
         return NextStep("info", what, _("Jobs that run before that day are not covered."))
     what = _("This project has no GPU-hours to use at the moment.")
     return NextStep("info", what, _("Ask the centre for an allocation when you are ready to begin."))
+
+
+HELPS = {
+    Phase.OVERDRAWN: frozenset({ChangeRequest.Kind.TOP_UP, ChangeRequest.Kind.TRANSFER}),
+    Phase.USED_UP: frozenset({ChangeRequest.Kind.TOP_UP, ChangeRequest.Kind.TRANSFER}),
+    Phase.NEARLY_USED: frozenset({ChangeRequest.Kind.TOP_UP, ChangeRequest.Kind.TRANSFER}),
+    Phase.ENDS_SOON: frozenset({ChangeRequest.Kind.EXTENSION}),
+}
+"""What a team can ask for against what an allocation tells it."""
+
+
+def asked_already(card: Card, step: NextStep, waiting: Iterable[ChangeRequest]) -> NextStep:
+    """The step of an allocation's phase, saying of what helps against it that it was asked for, instead of to ask."""
+    number = card.allocation.pk
+    for request in waiting:
+        gets = request.to_allocation_id if request.kind == ChangeRequest.Kind.TRANSFER else request.allocation_id
+        if gets == number and request.kind in HELPS.get(card.phase, ()):
+            said = {"day": day_text(timezone.localdate(request.asked_at)), "asked": asked_text(request)}
+            do = _("A request has waited for the centre’s answer since %(day)s: %(asked)s.") % said
+            return replace(step, do=do, request=request)
+    return step
 
 
 def next_step(card: Card) -> NextStep | None:
@@ -204,11 +234,15 @@ def next_step(card: Card) -> NextStep | None:
             what = _("All GPU-hours on %(pool)s are used.") % named
             return NextStep("warn", what, _("Ask the centre for more hours before you start new jobs."))
         case Phase.ENDS_SOON:
-            today = _("The period on %(pool)s ends today, with %(hours)s GPU-hours left.")
+            days = (allocation.end_on - card.on).days
             soon = _("The period on %(pool)s ends in %(days)s days, on %(day)s, with %(hours)s GPU-hours left.")
-            what = (today if card.days_left == 1 else soon) % {
+            if days == 0:
+                soon = _("Today is the last day of the period on %(pool)s. %(hours)s GPU-hours are left.")
+            elif days == 1:
+                soon = _("The period on %(pool)s ends tomorrow, on %(day)s, with %(hours)s GPU-hours left.")
+            what = soon % {
                 **named,
-                "days": card.days_left,
+                "days": days,
                 "day": day_text(allocation.end_on),
                 "hours": gpu_hours(allocation.available_seconds),
             }

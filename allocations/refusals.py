@@ -42,6 +42,10 @@ class NotOfTheProject(RequestError):
     """What is asked about is another project's, or the project takes no requests any more."""
 
 
+class TooManyWaiting(RequestError):
+    """So many requests of the project wait that no further one is taken."""
+
+
 class NotTheAsker(RequestError):
     """Only the person who asked can withdraw a request."""
 

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from allocations import requests
 from allocations.cards import cards_of
-from allocations.extending import AccountTaken, NotLater
+from allocations.extending import AccountTaken, NotLater, TooFar
 from allocations.models import ChangeRequest, LedgerEntry
 from allocations.movements import OtherPool
 from allocations.posting import LedgerError, NotEnough
@@ -51,6 +51,7 @@ FIELD_OF: Mapping[type[Exception], str] = {
     NotEnough: "seconds",
     OtherPool: "to_allocation",
     NotLater: "until_on",
+    TooFar: "until_on",
     AccountTaken: "until_on",
 }
 """At which field of the form a refusal stands."""

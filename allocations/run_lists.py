@@ -12,15 +12,11 @@ from typing import Any
 from django.db.models import Prefetch, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import OuterRef, RawSQL
 from django.db.models.functions import Coalesce
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import pgettext_lazy
 
 from allocations.models import Allocation, DrawingAccount, JobRun, RunCharge
 from allocations.models.usage import STATES_OF_OUTCOMES, Outcome
-from allocations.tables import LONGEST_NAME, RunTable
+from allocations.tables import RunTable
 from centre.models import Cluster, Project
 from centre.tables import InstantColumn
 
@@ -245,24 +241,10 @@ def cut(runs: list[Any], *, end: datetime | None = None, by_number: bool = False
 
 
 class TeamRunTable(RunTable):
-    """A page of a project's job runs, each leading to its own page."""
+    """A page of a project's job runs, with their ends."""
 
     ended = InstantColumn(accessor="end_at", verbose_name=pgettext_lazy("time of a run", "Ended"))
 
     class Meta:
         orderable = False
         sequence = ("run", "state", "member", "gpus", "hours", "started", "ended")
-
-    def __init__(self, runs: Iterable[Any], *, code: str) -> None:
-        self.code = code
-        super().__init__(list(runs))
-
-    def render_run(self, record: JobRun) -> SafeString:
-        name = Truncator(record.job_name).chars(LONGEST_NAME)
-        return run_link(record, code=self.code, name=name)
-
-
-def run_link(run: JobRun, *, code: str, name: str) -> SafeString:
-    """A run's number, leading to its page, and its name."""
-    url = reverse("run", args=[code, run.pk])
-    return format_html('<a class="mono" href="{}">{}</a> <bdi>{}</bdi>', url, run.job_id, name)

@@ -1,11 +1,12 @@
 """The lists that teams see: their projects, and the latest job runs of one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import django_tables2
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -103,7 +104,10 @@ class ProjectTable(Table):
 
 
 class RunTable(Table):
-    """The latest job runs of a project; names from the cluster keep their own direction and are cut when long."""
+    """Job runs of a project, each leading to its own page.
+
+    Names from the cluster keep their own direction and are cut when long.
+    """
 
     title = _("Job runs, newest first")
     compact = True
@@ -117,9 +121,12 @@ class RunTable(Table):
     class Meta:
         orderable = False
 
+    def __init__(self, runs: Iterable[Any], *, code: str) -> None:
+        self.code = code
+        super().__init__(list(runs))
+
     def render_run(self, record: JobRun) -> SafeString:
-        name = Truncator(record.job_name).chars(LONGEST_NAME)
-        return format_html('<span class="mono">{}</span> <bdi>{}</bdi>', record.job_id, name)
+        return run_link(record, code=self.code, name=Truncator(record.job_name).chars(LONGEST_NAME))
 
     def render_member(self, record: JobRun) -> SafeString:
         return format_html("<bdi>{}</bdi>", record.member_name or record.user_name or "–")
@@ -127,3 +134,9 @@ class RunTable(Table):
     def render_state(self, record: JobRun) -> str:
         text, tone = in_words(record.state)
         return render_to_string("components/badge.html", {"text": text, "tone": tone})
+
+
+def run_link(run: JobRun, *, code: str, name: str) -> SafeString:
+    """A run's number, leading to its page in the project, and its name."""
+    url = reverse("run", args=[code, run.pk])
+    return format_html('<a class="mono" href="{}">{}</a> <bdi>{}</bdi>', url, run.job_id, name)

@@ -1,9 +1,11 @@
 """What project teams see: the list of their projects, and a project's quotas."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
+from typing import Any
 
-from django.db.models import Count, Exists, F, Min, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, F, FilteredRelation, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -17,7 +19,7 @@ from allocations.filters import ProjectFilter
 from allocations.forecast_words import CardWords
 from allocations.models import Allocation, ChangeRequest, JobRun
 from allocations.project_lines import line_of
-from allocations.quota import STANDING_TONES, next_steps
+from allocations.quota import STANDING_TONES, Card, next_steps
 from allocations.tables import ProjectTable, RunTable
 from centre import registry
 from centre.http import centre_of, signed_in
@@ -78,15 +80,16 @@ def project(request: HttpRequest, code: str) -> HttpResponse:
     cards = cards_of(shown, at=now, centre=centre_of(request))
     current = [card for card in cards if not card.is_over]
     runs = JobRun.objects.with_member_names().latest_of_project(shown, accounts_of(cards), limit=LATEST_RUNS)
+    surroundings = around(shown, cards, user=team.user)
     context = {
         "standing_tone": STANDING_TONES[Standing(shown.standing)],
-        "steps": next_steps(shown, cards),
+        "steps": next_steps(shown, cards, surroundings.requests),
         "may_ask": team.may(TeamAct.ASK) and shown.standing == Standing.ACTIVE,
         "cards": [(card, CardWords(card)) for card in current],
         "past": [card for card in cards if card.is_over],
         "charts": charts_of(cards, at=now),
-        "runs": RunTable(runs),
-        "around": around(shown, user=team.user),
+        "runs": RunTable(runs, code=shown.code),
+        "around": surroundings,
         "links": registry.links_of(shown, team.user),
     }
     return render(request, "projects/project.html", team.context(**context))
@@ -94,14 +97,16 @@ def project(request: HttpRequest, code: str) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Around:
-    """What stands around a project's quotas: its team in a line, what waits, and whether its tenant may be seen."""
+    """What stands around a project's quotas: its team in a line, what waits, and whether its tenant may be seen.
+
+    `requests` are those of the team that the centre has not answered yet, the oldest first.
+    """
 
     lead: str
     leads: int
     people: int
-    requests_waiting: int
-    waiting_since: datetime | None
     may_see_tenant: bool
+    requests: Sequence[ChangeRequest] = ()
 
     @property
     def led_by(self) -> str:
@@ -117,32 +122,46 @@ class Around:
         }
 
 
-def around(project: Project, *, user: User) -> Around:
-    """One query."""
+OF_REQUEST = ("pk", "kind", "asked_seconds", "asked_until_on", "asked_at", "allocation_id", "to_allocation_id")
+
+
+def around(project: Project, cards: Iterable[Card], *, user: User) -> Around:
+    """One query, with a row for each request that waits; their allocations are those of the cards."""
     members = Membership.objects.current().filter(project=OuterRef("pk")).order_by()
     leads = members.filter(role=ProjectRole.LEAD)
-    waiting = ChangeRequest.objects.of_teams().waiting().filter(project=OuterRef("pk")).order_by().values("project")
     overseen = Tenant.objects.overseen_by(user).filter(pk=OuterRef("tenant"))
     first_lead = leads.order_by("since_at", "pk")
-    row = (
+    waits = Q(requests__state=ChangeRequest.State.ASKED, requests__kind__in=ChangeRequest.OF_TEAMS)
+    rows = (
         Project.objects.filter(pk=project.pk)
         .annotate(
             lead_name=Subquery(first_lead.values("user__name")[:1]),
             lead_email=Subquery(first_lead.values("user__email")[:1]),
             leads=Coalesce(Subquery(leads.values("project").annotate(n=Count("pk")).values("n")), 0),
             people=Coalesce(Subquery(members.values("project").annotate(n=Count("pk")).values("n")), 0),
-            waiting=Coalesce(Subquery(waiting.annotate(n=Count("pk")).values("n")), 0),
-            since=Subquery(waiting.annotate(first=Min("asked_at")).values("first")),
             oversees=Exists(overseen),
+            waiting=FilteredRelation("requests", condition=waits),
         )
-        .values()
-        .get()
+        .order_by("waiting__asked_at", "waiting__pk")
+        .values("lead_name", "lead_email", "leads", "people", "oversees", *(f"waiting__{name}" for name in OF_REQUEST))
     )
+    found = list(rows)
+    row = found[0]
+    known = {card.allocation.pk: card.allocation for card in cards}
+    asked = [{name: each[f"waiting__{name}"] for name in OF_REQUEST} for each in found if each["waiting__pk"]]
     return Around(
         lead=row["lead_name"] or row["lead_email"] or "",
         leads=row["leads"],
         people=row["people"],
-        requests_waiting=row["waiting"],
-        waiting_since=row["since"],
         may_see_tenant=bool(row["oversees"]),
+        requests=[request_about(known, project=project, **said) for said in asked],
     )
+
+
+def request_about(known: Mapping[int, Allocation], **said: Any) -> ChangeRequest:
+    """A request with its allocations from those that are read already."""
+    request = ChangeRequest(**said)
+    for name in ("allocation", "to_allocation"):
+        if (number := said[f"{name}_id"]) in known:
+            setattr(request, name, known[number])
+    return request

@@ -1,7 +1,7 @@
 """A longer period: by two people, charged as if always known, refused where another or a closing stands."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -184,10 +184,29 @@ def test_a_day_that_is_no_later_or_is_over_is_refused() -> None:
     for days in (-5, -6, -1):
         with pytest.raises(extending.NotLater):
             extend(allocation, days)
-    with pytest.raises(extending.NotLater):
-        extend(allocation, 365 * 300)
     assert extend(allocation, 0) == 0
     assert allocation.end_on == make.today()
+
+
+@pytest.mark.parametrize(
+    ("today", "latest"),
+    [(date(2026, 6, 15), date(2031, 6, 15)), (date(2028, 2, 29), date(2033, 2, 28))],
+)
+def test_a_period_lasts_five_years_from_today_at_most(noon: Any, today: date, latest: date) -> None:
+    at = datetime(today.year, today.month, today.day, 4, tzinfo=UTC)
+    noon.move_to(at)
+    allocation, officer, second = make.allocation(end_on=today), make.person(), make.person()
+    said: dict[str, Any] = {"allocation": allocation, "by": officer, "at": at, "reason": "-"}
+    for day in (latest + DAY, date(2199, 12, 31)):
+        with pytest.raises(extending.TooFar) as refused:
+            extending.extend(until_on=day, approved_by=second, **said)
+        assert f"until {latest:%-d %b %Y} at most" in str(refused.value)
+        for act in (requests.ask, requests.propose):
+            with pytest.raises(extending.TooFar):
+                act(kind=Kind.EXTENSION, until_on=day, key=f"{act.__name__}-{day}", **said)
+    assert not ChangeRequest.objects.exists()
+    assert extending.extend(until_on=latest, approved_by=second, **said) == 0
+    assert Allocation.objects.get().end_on == latest
 
 
 def test_two_people_stand_behind_an_extension() -> None:

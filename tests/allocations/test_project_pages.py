@@ -11,6 +11,7 @@ import time_machine
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from allocations import requests
 from allocations.models import Allocation, ChangeRequest, JobRun, RunCharge
 from centre import members, tenants
 from centre.models import GpuPool, Membership, Project, User
@@ -241,9 +242,16 @@ def test_quota_page_takes_the_same_queries_for_any_number_of_rows(
 ) -> None:
     project = project_of(lead, "alpha")
     grow(project, pool, rows)
+    for allocation in project.allocations.all():
+        requests.ask(allocation=allocation, seconds=make.HOUR, reason="more", by=lead, at=NOW)
     client.force_login(lead)
     with django_assert_num_queries(PAGE_QUERIES):
         text = text_of(client, "/projects/alpha/")
+    waits = f"{rows} requests wait" if rows > 1 else "1 request waits"
+    assert f"{waits} for the centre’s answer" in text
+    page = client.get("/projects/alpha/").content.decode()
+    latest = JobRun.objects.order_by("-submit_at", "-pk")[:5]
+    assert [f"/projects/alpha/runs/{run.pk}/" in page for run in latest] == [True] * min(rows * 2, 5)
     for nth in range(rows):
         assert f"used {5 + nth} of it running now {4 + nth} left 95" in text
         assert f".0 Person {nth} 15 Jun 2026" in text
@@ -278,6 +286,10 @@ def ending(project: Project, pool: GpuPool) -> None:
     make.allocation(project=project, pool=pool, hours=40, end_on=TODAY + timedelta(days=11))
 
 
+def ending_tomorrow(project: Project, pool: GpuPool) -> None:
+    make.allocation(project=project, pool=pool, hours=40, end_on=TODAY + timedelta(days=1))
+
+
 def ending_today(project: Project, pool: GpuPool) -> None:
     make.allocation(project=project, pool=pool, hours=40, end_on=TODAY)
 
@@ -303,8 +315,9 @@ def suspended(project: Project, pool: GpuPool) -> None:
         (used_up, "All GPU-hours on H800 are used. Ask the centre for more hours"),
         (nearly_used, "The hours on H800 are nearly used up: 1 of 16 GPU-hours left. Ask the centre for more hours"),
         (nearly_used, "Nearly used up 1 GPU-hours left of 16"),
-        (ending, "The period on H800 ends in 12 days, on 26 Jun 2026, with 40 GPU-hours left. Plan your last jobs"),
-        (ending_today, "The period on H800 ends today, with 40 GPU-hours left."),
+        (ending, "The period on H800 ends in 11 days, on 26 Jun 2026, with 40 GPU-hours left. Plan your last jobs"),
+        (ending_tomorrow, "The period on H800 ends tomorrow, on 16 Jun 2026, with 40 GPU-hours left."),
+        (ending_today, "Today is the last day of the period on H800. 40 GPU-hours are left."),
         (not_begun, "The GPU-hours of this project can be used from 1 Jul 2026 on."),
         (not_begun, "Not begun yet"),
         (ended, "This project has no GPU-hours to use at the moment."),
@@ -319,6 +332,26 @@ def test_quota_page_says_what_comes_next(
     happens(project_of(lead, "alpha"), pool)
     client.force_login(lead)
     assert told in text_of(client, "/projects/alpha/")
+
+
+def test_quota_page_names_the_request_that_helps_instead_of_saying_to_ask(
+    client: Client, lead: User, pool: GpuPool
+) -> None:
+    project = project_of(lead, "alpha")
+    used_up(project, pool)
+    allocation = project.allocations.get()
+    client.force_login(lead)
+    asked = {"allocation": allocation, "reason": "more", "by": lead, "at": NOW}
+    longer = requests.ask(kind=ChangeRequest.Kind.EXTENSION, until_on=allocation.end_on + timedelta(days=9), **asked)
+    told = "All GPU-hours on H800 are used."
+    assert f"{told} Ask the centre for more hours" in text_of(client, "/projects/alpha/")  # a longer period gives none
+    more = requests.ask(kind=ChangeRequest.Kind.TOP_UP, seconds=20 * make.HOUR, **asked)
+    waits = f"{told} A request has waited for the centre’s answer since 15 Jun 2026: 20 more GPU-hours for"
+    assert f"{waits} {allocation.reference}. See the request" in text_of(client, "/projects/alpha/")
+    assert f'href="/projects/alpha/requests/{more.pk}/"' in client.get("/projects/alpha/").content.decode()
+    requests.withdraw(request=more, by=lead, at=NOW)
+    requests.withdraw(request=longer, by=lead, at=NOW)
+    assert f"{told} Ask the centre for more hours" in text_of(client, "/projects/alpha/")
 
 
 @pytest.mark.parametrize(

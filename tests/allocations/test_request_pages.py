@@ -143,6 +143,18 @@ def test_a_closed_project_asks_for_nothing(client: Client, project: Project, lea
 # --------------------------------------------------------------------------------------------------- asking
 
 
+def test_an_eleventh_request_is_refused_in_words_and_what_was_typed_stays(
+    client: Client, project: Project, lead: User
+) -> None:
+    for _number in range(10):
+        asked(project, lead)
+    client.force_login(lead)
+    page = unescape(send(client, "other", reason="An eleventh wish.").content.decode())
+    assert "10 requests of this project wait for the centre’s answer already. Withdraw one" in page
+    assert "An eleventh wish." in page
+    assert ChangeRequest.objects.count() == 10
+
+
 def test_more_hours_are_asked_for_once_however_often_the_form_is_sent(
     client: Client, lead: User, allocation: Allocation
 ) -> None:

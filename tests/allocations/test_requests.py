@@ -49,6 +49,27 @@ def balances(*allocations: Allocation) -> list[tuple[int, int]]:
     return [(row.available_seconds // HOUR, row.held_seconds // HOUR) for row in rows]
 
 
+def test_ten_requests_of_a_project_wait_at_most_and_another_says_what_to_do() -> None:
+    project, team = make.project(), make.person()
+    said: dict[str, Any] = {"kind": Kind.OTHER, "project": project, "reason": "-", "by": team, "at": AT}
+    waiting = [requests.ask(key=f"k{number}", **said) for number in range(10)]
+    with pytest.raises(requests.TooManyWaiting) as refused:
+        requests.ask(key="one more", **said)
+    assert str(refused.value).startswith("10 requests of this project wait for the centre’s answer already. Withdraw")
+    assert requests.ask(key="k3", **said) == waiting[3]  # a form that is sent again is recognised all the same
+    assert requests.ask(**(said | {"project": make.project()})).state == State.ASKED
+    requests.withdraw(request=waiting[0], by=team, at=AT)
+    assert requests.ask(key="one more", **said).state == State.ASKED
+    assert ChangeRequest.objects.waiting().filter(project=project).count() == 10
+
+
+def test_what_officers_propose_is_no_request_of_the_team(asking: User) -> None:
+    allocation = make.allocation(hours=100)
+    for number in range(11):
+        proposed(Kind.TAKE_BACK, allocation, asking, key=f"k{number}", seconds=HOUR)
+    assert requests.ask(allocation=allocation, seconds=HOUR, reason="-", by=make.person(), at=AT).state == State.ASKED
+
+
 def test_a_transfer_waits_with_its_hours_held_and_moves_when_a_second_officer_approves(
     asking: User, answering: User
 ) -> None:
