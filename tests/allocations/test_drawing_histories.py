@@ -21,7 +21,7 @@ def differ(history: History, **broken: Callable[..., object]) -> bool:
     return in_its_order != books_of(history, in_its_order=False)
 
 
-@settings(max_examples=10, suppress_health_check=EVERY_CHECK)
+@settings(max_examples=6, suppress_health_check=EVERY_CHECK)
 @given(history=histories())
 def test_any_order_gives_the_books_of_what_is_known_in_the_end(history: History) -> None:
     assert books_of(history, in_its_order=True) == books_of(history, in_its_order=False)

@@ -256,7 +256,7 @@ def test_ledger_equals_an_independent_sum_on_every_page_at_any_instant(
     other = make.allocation(project=allocation.project, pool=allocation.pool, account="other", reference="OTHER")
     first = allocation.entries.get()
     model = [(first.pk, first.seconds, first.recorded_at, "grant")]
-    for nth in range(40):
+    for nth in range(24):
         at = NOW - timedelta(seconds=drawn.randrange(1, 90_000))
         seconds = drawn.choice((-1, 1)) * drawn.randrange(1, 5_000)
         if drawn.random() < 0.3:
@@ -268,7 +268,7 @@ def test_ledger_equals_an_independent_sum_on_every_page_at_any_instant(
             entry = correct(allocation, seconds, at=at, key=f"own-{nth}")
             model.append((entry.pk, seconds, at, "correction"))
     client.force_login(lead_of(allocation))
-    instants = [None, *(NOW - timedelta(seconds=drawn.randrange(90_000)) for _ in range(3))]
+    instants = [None, *(NOW - timedelta(seconds=drawn.randrange(90_000)) for _ in range(2))]
     for instant in instants:
         by_then = [row for row in model if instant is None or row[2] < instant + timedelta(seconds=1)]
         for kind in ("", "hold", "correction"):
@@ -390,20 +390,24 @@ def test_every_kind_of_entry_is_explained_to_the_auditor_and_to_its_team(client:
     """Books in which every act stands: each entry opens, adds up, and shows the auditor its request and its event."""
     with time_machine.travel(NOW, tick=True):
         books: RichBooks = rich_books()
-    auditor = make.staff(StaffRole.AUDITOR)
+    auditor, team = Client(), client
+    auditor.force_login(make.staff(StaffRole.AUDITOR))
+    by_project: dict[str, User] = {}
     refunds = 0
     for entry in LedgerEntry.objects.select_related("allocation__project"):
-        path = f"/projects/{entry.allocation.project.code}/ledger/{entry.pk}/"
-        client.force_login(auditor)
-        response = client.get(path)
+        project = entry.allocation.project
+        path = f"/projects/{project.code}/ledger/{entry.pk}/"
+        response = auditor.get(path)
         assert response.status_code == 200
         behind = response.context["behind"]
         assert bool(behind.events) == (entry.source_kind != "usage")
         assert bool(behind.request) == (entry.source_kind == "request" or entry.kind == "reversal")
         assert response.context.get("adds_up", True)
         refunds += "evidence" in response.context and response.context["evidence"].is_refund
-        client.force_login(make.member(project=entry.allocation.project))
-        assert "audit trail" not in text_of(client, path)
+        if project.code not in by_project:
+            by_project[project.code] = make.member(project=project)
+        team.force_login(by_project[project.code])
+        assert "audit trail" not in text_of(team, path)
     assert refunds >= 2
     assert books.asking.get_full_name()
 

@@ -98,7 +98,7 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
     return random.Random(f"imports-{pytestconfig.getoption('hypothesis_seed')}")
 
 
-@pytest.mark.parametrize("files", [60, pytest.param(2_000, marks=pytest.mark.hard)])
+@pytest.mark.parametrize("files", [30, pytest.param(2_000, marks=pytest.mark.hard)])
 def test_books_of_a_damaged_file_are_those_of_its_good_records(
     clusters: dict[str, Cluster], chance: random.Random, files: int
 ) -> None:
@@ -135,7 +135,7 @@ def holds_the_same(packed: bytes, data: bytes) -> bool:
         return False
 
 
-@pytest.mark.parametrize("files", [60, pytest.param(2_000, marks=pytest.mark.hard)])
+@pytest.mark.parametrize("files", [30, pytest.param(2_000, marks=pytest.mark.hard)])
 def test_damaged_compression_is_refused_with_nothing_kept(
     clusters: dict[str, Cluster], chance: random.Random, files: int
 ) -> None:

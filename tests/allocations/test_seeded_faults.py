@@ -111,7 +111,7 @@ def test_all_of_a_thousand_seeded_faults_are_found(request: pytest.FixtureReques
 
 def test_checker_of_totals_alone_overlooks_faults(request: pytest.FixtureRequest) -> None:
     """The control: faults of people, runs and the rollup are not in the totals."""
-    assert len(overlooked(100, seed=seed_of(request), checker=wrong_totals)) > 25
+    assert len(overlooked(40, seed=seed_of(request), checker=wrong_totals)) > 8
 
 
 def test_every_kind_of_entry_stands_in_the_books_that_are_faulted() -> None:
