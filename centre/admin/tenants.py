@@ -95,7 +95,7 @@ class ContactsOfTenant(KeptInline[TenantContact]):
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request, obj)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Whoever only reads is not shown the box that ends a contact."""
         may = self.has_change_permission(request, obj)
         return [name for name in self.fields if may or name != "ends"]
