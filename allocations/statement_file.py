@@ -1,9 +1,10 @@
 """A statement as a file: a line for each figure, exact. Made from the content alone, so an issued one never changes."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from allocations.ledger_words import KINDS
@@ -18,6 +19,7 @@ SECTIONS = {
     "holds": _("Set aside, or no longer so"),
     "earlier": _("What was recorded later for days of earlier months"),
     "closing": _("GPU-hours left at the end of the month"),
+    "left_so_far": _("GPU-hours left so far, as of the day of the line; in a provisional statement"),
     "held": _("Set aside at the end of the month; part of no sum"),
     "money": _("List value, subsidy and own share of the month"),
     "money_so_far": _("List value, subsidy and own share since the project began"),
@@ -46,14 +48,15 @@ def as_report(content: dict[str, Any], *, number: str) -> Report:
     month = date.fromisoformat(content["month"])
     head: Row = (number or None, content["project"]["code"], month)
     name = f"statement_{content['project']['code']}_{month:%Y-%m}{'' if number else '_provisional'}"
-    rows = [head + row for row in rows_of(content)]
+    rows = [head + row for row in rows_of(content, is_issued=bool(number))]
     return Report(
         name=name, title=_("Statement"), description="", days="", columns=COLUMNS, rows=lambda _parameters: iter(rows)
     )
 
 
-def rows_of(content: dict[str, Any]) -> Iterator[Row]:
+def rows_of(content: dict[str, Any], *, is_issued: bool) -> Iterator[Row]:
     """The lines of the file without their first three cells."""
+    closing, closing_on = ("closing", content["last_on"]) if is_issued else ("left_so_far", day_so_far(content))
     for allocation in content["allocations"]:
         reference = allocation["reference"]
         yield moved("opening", reference, seconds=left(allocation["opening"]), day=content["month"])
@@ -67,7 +70,7 @@ def rows_of(content: dict[str, Any]) -> Iterator[Row]:
             for part in parts:
                 for line in allocation[part]:
                     yield moved(section, reference, **{"kind": usage_kind(line), **line})
-        yield moved("closing", reference, seconds=left(allocation["closing"]), day=content["last_on"])
+        yield moved(closing, reference, seconds=left(allocation["closing"]), day=closing_on)
         for line in allocation["standing"]:
             yield moved("held", reference, seconds=-line["seconds"], day=line["day"], entry=line["entry"], kind="hold")
     for section, when in (("money", "this"), ("money_so_far", "so_far")):
@@ -78,6 +81,11 @@ def rows_of(content: dict[str, Any]) -> Iterator[Row]:
                 figures[name] for name in ("list_value_cents", "subsidy_cents", "own_share_cents")
             )
             yield (section, line["name"], None, None, None, None, None, seconds, seconds, *money)
+
+
+def day_so_far(content: dict[str, Any]) -> str:
+    """The last day of which a provisional statement tells: today, or the end of a month that is over."""
+    return min(timezone.localdate(datetime.fromisoformat(content["as_of"])).isoformat(), str(content["last_on"]))
 
 
 def usage_kind(line: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ from centre.days import FIRST, LAST
 from centre.exports import Parameters, csv_chunks
 from centre.tables import BadgeColumn, InstantColumn, Table, show_page
 from centre.team_pages import TeamPage, team_page
+from centre.templatetags.portal import NOTHING, written_instant
 
 MONTHS_PER_PAGE = 24
 
@@ -86,8 +87,10 @@ class MonthTable(Table):
     state = BadgeColumn(
         verbose_name=_("State"), orderable=False, tones={MonthState.ISSUED: "ok", MonthState.PROVISIONAL: "quiet"}
     )
-    number = django_tables2.Column(verbose_name=_("Number"), orderable=False, attrs={"td": {"class": "mono"}})
-    issued_at = InstantColumn(verbose_name=_("Issued"), orderable=False)
+    number = django_tables2.Column(
+        verbose_name=_("Number"), orderable=False, default=NOTHING, attrs={"td": {"class": "mono"}}
+    )
+    issued_at = InstantColumn(verbose_name=_("Issued"), orderable=False, default=NOTHING)
 
 
 @require_safe
@@ -150,7 +153,8 @@ class Shown:
     @cached_property
     def accounts(self) -> list["Account"]:
         code = self.content["project"]["code"]
-        found = [Account(line, code, self.month, self.last_on) for line in self.content["allocations"]]
+        so_far = None if self.issued else self.as_of
+        found = [Account(line, code, self.month, self.last_on, so_far) for line in self.content["allocations"]]
         return [account for account in found if account.has_something]
 
     @cached_property
@@ -193,12 +197,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Account:
-    """An allocation on the statement."""
+    """An allocation on the statement; `so_far` is how far a provisional one tells, None of one that is issued."""
 
     line: dict[str, Any]
     code: str
     month: date
     last_on: date
+    so_far: datetime | None = None
 
     @property
     def has_something(self) -> bool:
@@ -231,9 +236,23 @@ class Account:
         late = summed(line["earlier_usage"], "day")
         text = gettext("Use of an earlier month, learnt later")
         rows += [BalanceRow(text, seconds, date.fromisoformat(day)) for day, seconds in late.items()]
-        closing = gettext("Left at the end of the month")
-        rows.append(BalanceRow(closing, left(line["closing"]), self.last_on, is_balance=True))
+        closing_on = self.last_on if self.so_far is None else min(self.last_on, timezone.localdate(self.so_far))
+        rows.append(BalanceRow(self.closing_text, left(line["closing"]), closing_on, is_balance=True))
         return rows
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether the month is not over yet, so that nothing can be said of its end."""
+        return self.so_far is not None and timezone.localdate(self.so_far) <= self.last_on
+
+    @property
+    def closing_text(self) -> str:
+        """What the closing balance is: while the month goes on, or may still change, what is left so far."""
+        if self.so_far is None:
+            return gettext("Left at the end of the month")
+        over = gettext("Left at the end of the month so far, as of %(instant)s")
+        text = gettext("Left so far, as of %(instant)s") if self.is_going_on else over
+        return text % {"instant": written_instant(self.so_far)}
 
     def _entry(self, entry: dict[str, Any]) -> BalanceRow:
         kind, source = entry["kind"], entry["source"]

@@ -97,7 +97,7 @@ def lines_of(client: Client, month: str = "2026-04") -> list[dict[str, str]]:
 def test_months_are_listed_with_their_numbers(client: Client, allocation: Allocation) -> None:
     client.force_login(lead_of(allocation))
     text = text_of(client, "/projects/gene-fold/statements/")
-    assert "May 2026 Provisional – – April 2026 Provisional – –" in text.replace("—", "–")
+    assert "May 2026 Provisional – – April 2026 Provisional – –" in text
     in_april(allocation)
     text = text_of(client, "/projects/gene-fold/statements/")
     assert "May 2026 Provisional" in text
@@ -139,10 +139,34 @@ def test_month_that_is_not_issued_says_so(client: Client, allocation: Allocation
     assert "This statement is provisional: its figures may still change." in text
     assert (
         "1 May 2026 Left at the beginning of the month 996.00 Used by job runs this month −2.00 "
-        "15 Apr 2026 Use of an earlier month, learnt later −1.00 31 May 2026 Left at the end of the month 993.00"
+        "15 Apr 2026 Use of an earlier month, learnt later −1.00 "
+        "20 May 2026 Left so far, as of 20 May 2026, 12:00 HKT 993.00"
     ) in text
+    assert "end of the month" not in text
     assert "Day Person GPU-hours used 15 Apr 2026 late +1.00" in text
     assert "SHA-256" not in text
+
+
+def test_a_month_that_is_over_and_not_issued_is_left_so_far(client: Client, allocation: Allocation) -> None:
+    use(allocation, hongkong(4, 20), hours=3, at=hongkong(4, 25))
+    client.force_login(lead_of(allocation))
+    text = text_of(client, "/projects/gene-fold/statements/2026-04/")
+    assert "30 Apr 2026 Left at the end of the month so far, as of 20 May 2026, 12:00 HKT 997.00" in text
+    assert [(line["section"], line["day"], line["gpu_seconds"]) for line in lines_of(client)][-3] == (
+        ("left_so_far", "2026-04-30", "3589200")
+    )
+
+
+def test_file_of_a_month_that_goes_on_says_what_is_left_so_far(client: Client, allocation: Allocation) -> None:
+    in_april(allocation)
+    client.force_login(lead_of(allocation))
+    told = [(line["section"], line["day"], line["gpu_seconds"]) for line in lines_of(client, "2026-05")]
+    assert told == [
+        ("opening", "2026-05-01", "3585600"),
+        ("left_so_far", "2026-05-20", "3585600"),
+        ("money", "", "0"),
+        ("money_so_far", "", "14400"),
+    ]
 
 
 def test_hours_set_aside_are_listed_as_they_stand(client: Client, allocation: Allocation) -> None:
@@ -150,8 +174,8 @@ def test_hours_set_aside_are_listed_as_they_stand(client: Client, allocation: Al
     movements.hold(allocation=allocation, seconds=5 * HOUR, by=None, at=hongkong(5, 6), key="h", reason="-")
     client.force_login(lead_of(allocation))
     text = text_of(client, "/projects/gene-fold/statements/2026-05/")
-    assert "6 May 2026 Set aside −5.00 31 May 2026 Left at the end of the month 995.00" in text
-    assert "Set aside at the end of the month Since Until GPU-hours 6 May 2026 until it is decided 5.00" in text
+    assert "6 May 2026 Set aside −5.00 20 May 2026 Left so far, as of 20 May 2026, 12:00 HKT 995.00" in text
+    assert "Set aside so far Since Until GPU-hours 6 May 2026 until it is decided 5.00" in text
 
 
 def test_hours_that_the_centre_bears_have_no_own_share(client: Client, allocation: Allocation) -> None:
