@@ -277,6 +277,8 @@ class LedgerEntry(models.Model):
         indexes = (
             models.Index(fields=("allocation", "-id"), name="entry_of_allocation"),
             models.Index(fields=("allocation", "effective_on"), name="entry_of_day"),
+            # Nearly every entry is a charge; the others are found by their kind without an index over the charges.
+            models.Index(fields=("kind", "-id"), condition=~Q(kind="charge"), name="entry_of_rare_kind"),
         )
         constraints = (
             models.CheckConstraint(

@@ -132,6 +132,8 @@ class JobRun(RunContent):
         ordering = ("-submit_at", "-id")
         indexes = (
             models.Index(fields=("cluster", "account", "-submit_at"), name="run_of_account"),
+            models.Index(fields=("user_name", "-id"), name="run_of_user"),
+            models.Index(fields=("job_id",), name="run_by_job"),
             models.Index(fields=("cluster",), condition=Q(finished=False), name="run_unfinished"),
             models.Index(fields=("cluster", "account"), condition=Q(unmatched_seconds__gt=0), name="run_unmatched"),
         )
