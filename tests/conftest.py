@@ -38,6 +38,7 @@ from django.utils import translation  # noqa: E402
 from hypothesis.database import DirectoryBasedExampleDatabase  # noqa: E402
 from pytest_django import DjangoDbBlocker  # noqa: E402
 
+from tests import migrated  # noqa: E402
 from tests.databases import own_copy  # noqa: E402
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the slow ones are Django's to test
@@ -115,8 +116,13 @@ def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[None]:
     """Make the test database for `db` and for `committed` (pytest-django's own makes it for tests marked django_db)."""
+    name = str(settings.DATABASES["default"]["TEST"]["NAME"])
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False)
+        if not ON_POSTGRES:
+            migrated.take(name)
+        made = setup_databases(verbosity=0, interactive=False, keepdb=not ON_POSTGRES)
+        if not ON_POSTGRES:
+            migrated.keep(name)
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

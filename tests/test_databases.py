@@ -1,11 +1,15 @@
 """The database of a test's own: what is committed there is real, seen by other threads, and gone afterwards."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
+
+from tests import migrated
 
 
 def add_session(key: str) -> None:
@@ -33,3 +37,20 @@ def test_committed_rows_are_seen_by_other_threads_and_not_by_the_next_test(commi
 def test_ordinary_tests_see_nothing_of_what_was_committed_in_copies() -> None:
     add_session("third")
     assert list(Session.objects.values_list("session_key", flat=True)) == ["third"]
+
+
+@pytest.mark.parametrize(
+    "changed", ["centre/triggers.py", "allocations/migrations/0001_initial.py", "requirements.txt"]
+)
+def test_kept_database_is_not_taken_for_one_of_other_migrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    sources = [path.relative_to(migrated.ROOT) for path in migrated.made_from()]
+    for path in sources:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(migrated.ROOT / path, tmp_path / path)
+    before = migrated.kept()
+    monkeypatch.setattr(migrated, "ROOT", tmp_path)
+    assert migrated.kept() == before
+    (tmp_path / changed).write_text((tmp_path / changed).read_text() + "\n")
+    assert migrated.kept() != before
