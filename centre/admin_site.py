@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from centre import registry
@@ -18,7 +19,11 @@ from centre.http import signed_in
 
 # The index by the work that people come for. Models that are not named here stand under the name of their app.
 GROUPS: tuple[tuple[str, Any, str], ...] = (
-    ("tenants", _("Tenants and teams"), "centre.tenant centre.project centre.membership centre.representative"),
+    (
+        "tenants",
+        _("Tenants and teams"),
+        "centre.tenant centre.project centre.membership centre.representative allocations.onboardingupload",
+    ),
     (
         "gpu-time",
         _("GPU time"),
@@ -44,6 +49,12 @@ GROUPS: tuple[tuple[str, Any, str], ...] = (
 )
 # Pages that are no list of a model: group, name, address, and the permission of who may look.
 PAGES: tuple[tuple[str, Any, str, str], ...] = (
+    (
+        "tenants",
+        _("Bring in from a spreadsheet"),
+        "allocations_onboardingupload_add",
+        "allocations.add_onboardingupload",
+    ),
     ("usage", _("Usage without an allocation"), "allocations_unmatched", "allocations.view_jobrun"),
     ("usage", _("Import health"), "allocations_import_health", "allocations.view_usageimport"),
 )
@@ -90,6 +101,22 @@ class PortalAdminSite(AdminSite):
         if request.user.is_authenticated:
             raise Http404
         return redirect_to_login(request.get_full_path())
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's; the list of everything, which only the index and an app's page show, is made when it is asked for.
+
+        Making it takes longer than reading the rows of a list does.
+        """
+        return {
+            "site_title": self.site_title,
+            "site_header": self.site_header,
+            "site_url": self.site_url,
+            "has_permission": self.has_permission(request),
+            "available_apps": SimpleLazyObject(lambda: self.get_app_list(request)),
+            "is_popup": False,
+            "is_nav_sidebar_enabled": self.enable_nav_sidebar,
+            "log_entries": self.get_log_entries(request),
+        }
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's, with what waits for this person before it and what they did last after it."""

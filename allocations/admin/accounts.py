@@ -24,7 +24,7 @@ from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
-from centre.admin.kept import ActLink, CappedPaginator, HistoryAdmin, HistoryInline
+from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.templatetags.portal import gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
@@ -283,7 +283,6 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
     search_help_text = _("By the allocation’s reference, its Slurm account, or its project’s code.")
     ordering = ("-id",)
     sortable_by = ()
-    paginator = CappedPaginator
     fields = (
         "allocation",
         "kind",

@@ -21,7 +21,7 @@ from allocations.importing.standing import LATE_AFTER, NO_WORKER_AFTER, ClusterS
 from allocations.ledger_pages import Turning
 from allocations.models import QuarantinedRecord
 from allocations.run_states import in_words
-from centre.admin.kept import CappedPaginator
+from centre.admin.paging import CappedPaginator
 from centre.exports import Text
 from centre.models import Cluster
 

@@ -32,7 +32,8 @@ from allocations.models import LedgerEntry, QuarantinedRecord, UsageImport
 from allocations.models.imports import MOST_CLAIMS
 from centre import audit
 from centre.admin.acts import act_page, act_urls, page_of, row_of_act
-from centre.admin.kept import ActLink, CappedPaginator, HistoryAdmin
+from centre.admin.kept import ActLink, HistoryAdmin
+from centre.admin.paging import CappedPaginator
 from centre.http import signed_in
 from centre.templatetags.portal import gpu_hours
 

@@ -22,7 +22,7 @@ from allocations.models import QuarantinedRecord
 from allocations.templatetags.imports import visible
 from centre.admin.acts import act_page, act_urls, page_of, row_of_act
 from centre.admin.choosing import ReasonForm
-from centre.admin.kept import ActLink, CappedPaginator, HistoryAdmin
+from centre.admin.kept import ActLink, HistoryAdmin
 from centre.http import signed_in
 from centre.templatetags.portal import grouped
 
@@ -80,7 +80,6 @@ class QuarantinedRecordAdmin(HistoryAdmin[QuarantinedRecord]):
     search_fields = ("usage_import__file_name",)
     search_help_text = _("By the name of the imported file.")
     ordering = ("-id",)
-    paginator = CappedPaginator
     actions = ("set_chosen_aside",)
     fields = ("state",)
 

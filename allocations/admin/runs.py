@@ -23,7 +23,7 @@ from allocations.models import JobRun, RunCharge, RunObservation, RunRefund, Usa
 from allocations.models.usage import RunContent
 from allocations.run_states import in_words
 from centre.admin.acts import act_urls, page_of, row_of_act
-from centre.admin.kept import CappedPaginator, HistoryAdmin, HistoryInline
+from centre.admin.kept import HistoryAdmin, HistoryInline
 from centre.models import Cluster
 from centre.templatetags.portal import NOTHING, gpu_hours
 
@@ -151,10 +151,9 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
     list_select_related = ("cluster",)
     list_filter = (FinishedFilter, "cluster")
     search_fields = ("job_id",)
-    search_help_text = _("By the job’s number or the Slurm account, written in full.")
+    search_help_text = _("By the job’s number, the user name on the cluster, or the Slurm account, written in full.")
     ordering = ("-id",)
     sortable_by = ()
-    paginator = CappedPaginator
     inlines = (ChargesOfRun, RefundsOfRun)
     fieldsets = (
         (None, {"fields": ("job_id", "number", "cluster", "account", "user_name", "job_name")}),
@@ -170,16 +169,14 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[JobRun], search_term: str
     ) -> tuple[QuerySet[JobRun], bool]:
-        """Both indexes begin with the cluster; there are few, and naming them all lets the indexes answer."""
+        """Each kind of name by its index. That of accounts begins with the cluster: there are few, so all are named."""
         term = search_term.strip()
         if not term:
             return queryset, False
         clusters = list(Cluster.objects.values_list("pk", flat=True))
-        wanted = Q(cluster__in=clusters, account=term)
+        wanted = Q(cluster__in=clusters, account=term) | Q(user_name=term) | Q(job_id=term)
         if term.isascii() and term.isdigit() and len(term) < 19:
             wanted |= Q(cluster__in=clusters, job_id_raw=int(term))
-        elif "_" in term or "+" in term:
-            wanted |= Q(job_id=term)
         return queryset.filter(wanted), False
 
     @admin.display(description=_("without an allocation (GPU-hours)"))

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from centre.admin.kept import CappedPaginator, HistoryAdmin, act_told, changes_told
+from centre.admin.kept import HistoryAdmin, act_told, changes_told
 from centre.models import Event, User
 
 
@@ -20,7 +20,6 @@ class EventAdmin(HistoryAdmin[Event]):
     list_display_links = ("at",)
     ordering = ("-id",)
     sortable_by = ()
-    paginator = CappedPaginator
     search_fields = ("actor__email",)
     search_help_text = _("By the name or e-mail address of the person who acted.")
     fields = ("at", "actor", "act_in_words", "kind", "object_id", "named", "reason", "told", "address")

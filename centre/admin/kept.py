@@ -13,30 +13,33 @@ from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import Promise, cached_property
+from django.utils.functional import Promise
+from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre import audit, registry
 from centre.admin import editing
 from centre.admin.meanwhile import Below
+from centre.admin.paging import CappedPaginator, NumbersFirst
 from centre.admin.told import act_in_words, fact_in_words
 from centre.http import signed_in
 from centre.models import Event, User
 
 Row = TypeVar("Row", bound=models.Model)
 SHOWN_EVENTS = 200
-COUNTED_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,6 @@ class ActLink:
 
     label: str | Promise
     url: str
-
-
-class CappedPaginator(Paginator[Any]):
-    """Pages of a long table: rows are counted up to a limit, since counting millions costs more than showing fifty."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[:COUNTED_ROWS].count())
-
-    @property
-    def is_capped(self) -> bool:
-        """There may be more rows than were counted."""
-        return self.count >= COUNTED_ROWS
 
 
 def as_stored(model: type[models.Model], pks: Iterable[Any], fields: Iterable[str]) -> dict[Any, models.Model]:
@@ -84,6 +73,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         css = {"all": ("centre/kept.css",)}
 
     also_compared: tuple[str, ...] = ()
+    paginator = NumbersFirst
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
@@ -93,6 +83,12 @@ class KeptAdmin(admin.ModelAdmin[Row]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
+
+    def action_checkbox(self, obj: Row) -> SafeString:
+        """Django's, written out: its own makes a widget from a template for each row, at a fifth of the list's cost."""
+        label = gettext("Choose %(row)s") % {"row": obj}
+        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(box, ACTION_CHECKBOX_NAME, obj.pk, label)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Row | None:
         """The row, or the answer of a page that does not exist."""
@@ -312,7 +308,9 @@ def changes_told(event: Event, model: type[models.Model]) -> list[Told]:
 
 
 class HistoryAdmin(KeptAdmin[Row]):
-    """Rows that are read here and changed by nobody: history, and what only verbs write."""
+    """Rows that are read here and changed by nobody: history, and what only verbs write. They only become more."""
+
+    paginator = CappedPaginator
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -5,7 +5,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from centre.admin.kept import CappedPaginator, HistoryAdmin
+from centre.admin.kept import HistoryAdmin
 from centre.models import Invitation, Letter
 from centre.models.invitations import InvitationQuerySet
 
@@ -17,7 +17,6 @@ class InvitationAdmin(HistoryAdmin[Invitation]):
     search_fields = ("email", "project__code")
     search_help_text = _("By the e-mail address or the project's code.")
     sortable_by = ()
-    paginator = CappedPaginator
     fields = (
         *("project", "email", "name", "language", "role", "state", "invited_by", "invited_at", "expires_at"),
         *("undelivered_at", "accepted_by", "accepted_at", "withdrawn_by", "withdrawn_at"),
@@ -39,5 +38,4 @@ class LetterAdmin(HistoryAdmin[Letter]):
     search_fields = ("user__email",)
     search_help_text = _("By the e-mail address of the person.")
     sortable_by = ()
-    paginator = CappedPaginator
     fields = ("sent_at", "user", "subject")

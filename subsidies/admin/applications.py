@@ -67,7 +67,6 @@ class ApplicationAdmin(HistoryAdmin[Application]):
         "new_project_code",
     )
     search_help_text = _("By number, title, tenant or code of the project.")
-    date_hierarchy = "received_on"
     fields = (
         "number",
         "scheme",

@@ -104,7 +104,6 @@ class DecisionAdmin(HistoryAdmin[Decision]):
     list_filter = (WaitingFilter, ConditionsFilter, "outcome", "application__scheme")
     search_fields = ("application__number", "application__title", "application__tenant__name_en")
     search_help_text = _("By number or title of the application, or by tenant.")
-    date_hierarchy = "recorded_at"
     fields = (
         "application",
         "outcome",

@@ -101,7 +101,6 @@ class FundEntryAdmin(HistoryAdmin[FundEntry]):
     list_filter = ("kind", "scheme")
     search_fields = ("application__number", "award__number", "key", "reason")
     search_help_text = _("By number of the application or award, by key or reason.")
-    date_hierarchy = "effective_on"
     fields = (
         "scheme",
         "kind",
@@ -176,7 +175,6 @@ class AwardAdmin(HistoryAdmin[Award]):
     list_filter = ("subsidy_project__standing", "project__tenant__category", "application__scheme")
     search_fields = ("number", "application__title", "project__code", "project__title", "project__tenant__name_en")
     search_help_text = _("By number, title, project or tenant.")
-    date_hierarchy = "starts_on"
     fields = (
         "number",
         "application",

@@ -253,7 +253,7 @@ def test_a_long_list_is_counted_only_up_to_a_limit(client: Client, monkeypatch: 
     signed_in(client, R.ALLOCATION_OFFICER)
     for number in range(3):
         job_run(number)
-    monkeypatch.setattr("centre.admin.kept.COUNTED_ROWS", 2)
+    monkeypatch.setattr("centre.admin.paging.COUNTED_ROWS", 2)
     page = client.get(reverse("admin:allocations_jobrun_changelist"))
     assert page.context["cl"].result_count == 2
 
