@@ -31,6 +31,7 @@ KINDS: Final[dict[str, Words]] = {
 
 SAID_MORE_PRECISELY: Final[dict[tuple[str, str], Words]] = {
     (Kind.GRANT, "onboard"): gettext_lazy("Brought over when the books began"),
+    (Kind.GRANT, "upload"): gettext_lazy("Brought over when the books began"),
     (Kind.REFUND, "usage"): gettext_lazy("Use of job runs corrected downwards"),
     (Kind.FORFEIT, "period_end"): gettext_lazy("Returned to the centre at the end of the period"),
     (Kind.FORFEIT, "take_back_rule"): gettext_lazy("Unused hours returned to the centre"),
@@ -74,6 +75,7 @@ NUMBERED: Final[dict[str, Words]] = {
     "award": gettext_lazy("Award %(number)s"),
     "order": gettext_lazy("Order %(number)s"),
     "onboard": gettext_lazy("The books before this portal (%(number)s)"),
+    "upload": gettext_lazy("Spreadsheet upload %(number)s"),
 }
 SOURCES: Final[dict[str, Words]] = {
     "period_end": gettext_lazy("End of the period"),

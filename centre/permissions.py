@@ -63,6 +63,7 @@ USAGE = (
     "allocations.dailyusage allocations.quarantinedrecord"
 )
 COLLECTORS = "allocations.importtoken"
+SPREADSHEETS = "allocations.onboardingupload"
 CASES = (
     "subsidies.application subsidies.applicationask subsidies.applicationstep subsidies.decision "
     "subsidies.decisiongrant subsidies.condition subsidies.award subsidies.awardgrant subsidies.subsidyproject"
@@ -71,10 +72,10 @@ PEOPLE = "centre.user centre.appointment centre.letter"
 TRAIL = "centre.event"
 
 R = StaffRole
-EVERYTHING = f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {CASES} {PEOPLE} {TRAIL}"
+EVERYTHING = f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {SPREADSHEETS} {CASES} {PEOPLE} {TRAIL}"
 LOOKS: dict[StaffRole, str] = {
-    R.TENANT_OFFICER: f"{TENANTS} {MACHINES} {BOOKS} {USAGE} {CASES}",
-    R.ALLOCATION_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {CASES}",
+    R.TENANT_OFFICER: f"{TENANTS} {MACHINES} {BOOKS} {USAGE} {SPREADSHEETS} {CASES}",
+    R.ALLOCATION_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {USAGE} {COLLECTORS} {SPREADSHEETS} {CASES}",
     R.SUBSIDY_SECRETARY: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.COMMITTEE_MEMBER: "subsidies.scheme",  # the papers of a case open only after a declaration of interests
     R.COMMITTEE_CHAIR: f"subsidies.scheme subsidies.fundentry {CASES}",
@@ -88,9 +89,13 @@ CHANGES: dict[StaffRole, str] = {
         "centre.add_tenant centre.change_tenant centre.add_project centre.change_project centre.add_membership "
         "centre.change_membership centre.add_representative centre.change_representative centre.add_clusteruser "
         "centre.change_clusteruser centre.add_user centre.change_user centre.invite_user "
+        "allocations.add_onboardingupload "  # of its lines an officer applies what they could do one by one
         "allocations.answer_about_people"  # requests for more members; allocation officers answer every request
     ),
-    R.ALLOCATION_OFFICER: "allocations.add_allocation allocations.change_allocation allocations.import_usage",
+    R.ALLOCATION_OFFICER: (
+        "allocations.add_allocation allocations.change_allocation allocations.import_usage "
+        "allocations.add_onboardingupload"
+    ),
     R.SUBSIDY_SECRETARY: (
         "subsidies.add_application subsidies.change_application subsidies.add_applicationask "
         "subsidies.change_applicationask subsidies.delete_applicationask subsidies.record_decision"

@@ -7,7 +7,6 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.core.exceptions import ValidationError
-from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from allocations.ledger import LedgerError
@@ -124,9 +123,8 @@ class Call:
     def missing(self, kind: str, code: str, message: str) -> Exception:
         """What to raise because a thing is not known; a consequence where a refused line should have made it."""
         if self.lacks_a_file or (kind, code) in self.broken:
-            return Consequence(
-                _("It needs a line that is wrong itself. Mend that one first. (%(why)s)") % {"why": message}
-            )
+            needs = _("%(why)s Its own line in this upload is wrong: mend that one, and this one is right.")
+            return Consequence(needs % {"why": message})
         return BadLine(message)
 
     def count_of(self, file: str, lines: list[Line]) -> Count:
@@ -136,11 +134,6 @@ class Call:
             outcome = self.verdicts[line.key].outcome
             setattr(count, outcome, getattr(count, outcome) + 1)
         return count
-
-    @cached_property
-    def may_rename_staff(self) -> bool:
-        """Centre staff are changed only by those who may ask for appointments, as on the page of a person."""
-        return self.by is None or self.by.has_perm("centre.add_appointment")
 
 
 def _sentences(error: ValidationError) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Final
 from django.db.models import Sum
 from django.utils.translation import gettext as _
 
-from allocations import ledger
+from allocations import ledger, staging
 from allocations.models import Allocation, LedgerEntry
 from allocations.onboard.call import Call, Outcome
 from allocations.onboard.lines import BadLine, Line
@@ -58,6 +58,8 @@ def take_allocations(lines: list[Line], call: Call) -> None:
     standing = {row.reference: row for row in Allocation.objects.select_related("project", "pool")}
     grants = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.GRANT).values_list("allocation__reference")
     brought_in = dict(grants.annotate(Sum("seconds")))
+    for cluster in sorted({pools[code].cluster_id for line in lines if (code := line.cells.get("pool", "")) in pools}):
+        staging.lock_cluster(cluster)  # in one order, whatever that of the lines
     for line in once(call.sound(lines), "allocation", "reference", call):
         with call.line(line):
             reference = line.text("reference", most=80)

@@ -52,7 +52,7 @@ class Crowd:
         """Ask the database once who is known."""
         for chunk in _chunks(self._emails):
             self._users.update((user.email, user) for user in User.objects.filter(email__in=chunk))
-        if not self._call.may_rename_staff:
+        if self._call.by is not None:  # the operator may
             today = timezone.localdate(self._call.at)
             self._staff.update(Appointment.objects.in_force(on=today).values_list("user__email", flat=True))
 
@@ -63,9 +63,7 @@ class Crowd:
             return []
         if email in self._staff:
             raise BadLine(
-                _(
-                    "%(email)s is centre staff, whose name an administrator changes. Write “%(name)s”, or leave it empty."
-                )
+                _("%(email)s is centre staff; an administrator changes the name. Write “%(name)s”, or leave it empty.")
                 % {"email": email, "name": user.name}
             )
         return [Change("name", user.name, name)]
