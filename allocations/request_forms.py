@@ -21,10 +21,11 @@ from allocations.models import Allocation, ChangeRequest
 from allocations.posting import TAKES_DECISIONS
 from allocations.quota import Card
 from centre.days import validate_day
-from centre.forms import GpuHoursField
+from centre.forms import GpuHoursField, TextField
 from centre.templatetags.portal import gpu_hours
 
 Kind = ChangeRequest.Kind
+NONE_ASKED = {"min_value": _("Ask for more than 0 GPU-hours.")}
 MOST_LETTERS = 500
 MOST_LETTERS_OF_FREE_TEXT = 2_000
 
@@ -82,7 +83,7 @@ def outlook(card: Card) -> str:
 class AskingForm(forms.Form):
     """What every request has: a word of why, and the key of the form."""
 
-    reason = forms.CharField(
+    reason = TextField(
         label=_("Why"),
         max_length=MOST_LETTERS,
         widget=forms.Textarea(attrs={"rows": 4}),
@@ -109,7 +110,10 @@ class AskingForm(forms.Form):
 class TopUpForm(AskingForm):
     allocation = AllocationField(label=_("Allocation"))
     seconds = GpuHoursField(
-        label=_("GPU-hours"), min_value=0, help_text=_("How many more than there are now. The centre may give a part.")
+        label=_("GPU-hours"),
+        min_value=0,
+        help_text=_("How many more than there are now. The centre may give a part."),
+        error_messages=NONE_ASKED,
     )
     field_order = ("allocation", "seconds", "reason")
 
@@ -127,7 +131,10 @@ class ExtensionForm(AskingForm):
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         validators=[validate_day],
         help_text=_("The last day on which jobs may run; it is included. The centre may give an earlier one."),
-        error_messages={"required": _("Say until which day the period should last.")},
+        error_messages={
+            "required": _("Say until which day the period should last."),
+            "invalid": _("There is no such day in the calendar. Write it like 2026-01-31."),
+        },
     )
     field_order = ("allocation", "until_on", "reason")
 
@@ -142,6 +149,7 @@ class TransferForm(AskingForm):
         label=_("GPU-hours"),
         min_value=0,
         help_text=_("At most what is left. They are set aside until the centre answers."),
+        error_messages=NONE_ASKED,
     )
     field_order = ("allocation", "to_allocation", "seconds", "reason")
 
@@ -158,7 +166,7 @@ class TransferForm(AskingForm):
 class FreeForm(AskingForm):
     """What moves no hours is asked in words."""
 
-    reason = forms.CharField(
+    reason = TextField(
         label=_("What do you need, and why?"),
         max_length=MOST_LETTERS_OF_FREE_TEXT,
         widget=forms.Textarea(attrs={"rows": 6}),

@@ -41,7 +41,7 @@ from centre.http import centre_of
 from centre.permissions import TeamAct
 from centre.tables import InstantColumn, Table, show_page
 from centre.team_pages import TeamPage, team_page
-from centre.templatetags.portal import time_element
+from centre.templatetags.portal import NOTHING, time_element
 
 Kind = ChangeRequest.Kind
 State = ChangeRequest.State
@@ -100,6 +100,9 @@ CHOICES: Mapping[ChangeRequest.Kind, Choice] = MappingProxyType(
 )
 
 
+ENDED_UNANSWERED = {State.WITHDRAWN: State.WITHDRAWN.label, State.LAPSED: State.LAPSED.label}
+
+
 class RequestsTable(Table):
     """The requests of a project: what waits first, then the latest."""
 
@@ -107,7 +110,7 @@ class RequestsTable(Table):
     what = django_tables2.Column(empty_values=(), verbose_name=_("What was asked"))
     asked = InstantColumn(accessor="asked_at", verbose_name=_("Asked"))
     state = django_tables2.Column(empty_values=(), verbose_name=_("State"))
-    answered = InstantColumn(accessor="answered_at", default="–", verbose_name=_("Answered"))
+    answered = InstantColumn(accessor="answered_at", default=NOTHING, verbose_name=_("Answered"))
     answer = django_tables2.Column(empty_values=(), verbose_name=_("The centre’s answer"))
 
     class Meta:
@@ -123,6 +126,12 @@ class RequestsTable(Table):
 
     def render_state(self, record: ChangeRequest) -> SafeString:
         return badge(record)
+
+    def render_answered(self, record: ChangeRequest) -> SafeString | str:
+        """When it was answered; of what was never answered, when and how it ended."""
+        when = time_element(record.answered_at) if record.answered_at else NOTHING
+        ended = ENDED_UNANSWERED.get(State(record.state))
+        return format_html('<small class="quiet">{}</small> {}', ended, when) if ended else when
 
     def render_answer(self, record: ChangeRequest) -> SafeString | str:
         said = " ".join(part for part in (effect_text(record), answer_text(record)) if part)

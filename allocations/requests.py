@@ -15,6 +15,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from allocations import movements, staging
 from allocations.asking import CAN_BE_PROPOSED, MOVES_HOURS, OF_TEAMS, ask, needs_a_second_person, propose
@@ -95,6 +96,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
 
 TAKES_HOURS = TAKES_DECISIONS
 """States of an allocation in which something can be asked about it."""
+WHY_A_PART = gettext_noop("Say in the answer why only a part is approved; the person who asked reads it.")
 CAN_BE_PART_APPROVED = frozenset({Kind.OPENING, Kind.TOP_UP, Kind.TRANSFER, Kind.TAKE_BACK, Kind.EXTENSION})
 MAY_ANSWER = "allocations.change_allocation"
 MAY_ANSWER_ABOUT_PEOPLE = "allocations.answer_about_people"
@@ -146,7 +148,7 @@ def what_is_given(request: ChangeRequest, *, seconds: int | None, until_on: date
     elif request.kind not in CAN_BE_PART_APPROVED:
         raise NothingAsked(_("This can be approved as a whole, or declined."))
     elif not answer.strip():
-        raise NoReason(_("Say in the answer why only a part is approved; the person who asked reads it."))
+        raise NoReason(_(WHY_A_PART))
     else:
         state = State.PART_APPROVED
     is_day = request.kind == Kind.EXTENSION

@@ -20,6 +20,7 @@ from allocations.run_lists import TeamRunTable, Wanted, accounts_of, drawing_all
 from allocations.run_states import in_words
 from allocations.run_told import MOST_ENTRIES, costs_of, how_it_ended, long_text, told_of
 from allocations.usage_filters import UseForm
+from centre.forms import TextField
 from centre.models import ClusterUser
 from centre.team_pages import team_page
 
@@ -32,7 +33,7 @@ class RunForm(UseForm):
 
     def __init__(self, asked: Mapping[str, Any], *, allocations: Sequence[Allocation], today: date) -> None:
         super().__init__(asked, allocations=allocations, today=today)
-        self.fields["q"] = forms.CharField(
+        self.fields["q"] = TextField(
             label=gettext_lazy("Job number or name"),
             required=False,
             max_length=100,

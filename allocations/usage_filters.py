@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from allocations.models import Allocation
 from allocations.models.usage import Outcome
 from centre.days import validate_day
+from centre.forms import TextField
 from centre.stacked_chart import MOST_BARS
 
 USUAL_DAYS = 30
@@ -45,7 +46,7 @@ def day_field(label: Any) -> forms.DateField:
         input_formats=["%Y-%m-%d"],
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         validators=[validate_day],
-        error_messages={"invalid": gettext_lazy("Write the day like 2026-01-31.")},
+        error_messages={"invalid": gettext_lazy("There is no such day in the calendar. Write it like 2026-01-31.")},
     )
 
 
@@ -70,7 +71,7 @@ class UseForm(forms.Form):
         self.fields["from"] = day_field(self.label_from)
         self.fields["to"] = day_field(self.label_to)
         self.fields["where"] = choice_field(gettext_lazy("Pool or allocation"), self.places())
-        self.fields["member"] = forms.CharField(
+        self.fields["member"] = TextField(
             label=gettext_lazy("Member"), required=False, max_length=128, widget=forms.Select
         )
         self.fields["outcome"] = choice_field(

@@ -38,16 +38,33 @@ class AnswerForm(forms.Form):
     answer = text_field(_("Answer"), required=False, help_text=_("The person who asked reads this."))
 
 
-class ApprovalForm(AnswerForm):
+class PartForm(AnswerForm):
+    """What can be approved in part: as much as was asked for stands in it, and whoever changes that says why."""
+
+    part = ""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        given, asked = cleaned.get(self.part), self.initial.get(self.part)
+        is_part = given is not None and asked is not None and given < asked
+        if is_part and not str(cleaned.get("answer", "")).strip() and "answer" not in self.errors:
+            self.add_error("answer", gettext(requests.WHY_A_PART))
+        return cleaned
+
+
+class ApprovalForm(PartForm):
     """What can be approved in part says how much."""
+
+    part = "seconds"
 
     seconds = GpuHoursField(label=_("GPU-hours"), min_value=0, help_text=_("As asked, or fewer."))
     field_order = ("seconds", "answer")
 
 
-class ExtensionForm(AnswerForm):
+class ExtensionForm(PartForm):
     """A longer period may be given for fewer days."""
 
+    part = "until_on"
     until_on = day(label=_("Last day"), help_text=_("As asked, or an earlier day."))
     field_order = ("until_on", "answer")
 
@@ -176,8 +193,9 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         return exact_hours(obj.approved_seconds)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChangeRequest]:
-        related = ("project", "allocation__project", "allocation__pool", "to_allocation__project", "asked_by", "hold")
-        return super().get_queryset(request).select_related(*related, "entry__allocation")
+        related = ("project", "allocation__project", "allocation__pool", "to_allocation__project", "hold")
+        people = ("asked_by", "answered_by")
+        return super().get_queryset(request).select_related(*related, *people, "entry__allocation")
 
     def acts(self, request: HttpRequest, obj: ChangeRequest) -> list[ActLink]:
         if not requests.waits(obj) or not requests.may_answer(signed_in(request), obj):

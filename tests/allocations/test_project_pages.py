@@ -341,7 +341,7 @@ def test_quota_page_names_the_request_that_helps_instead_of_saying_to_ask(
     used_up(project, pool)
     allocation = project.allocations.get()
     client.force_login(lead)
-    asked = {"allocation": allocation, "reason": "more", "by": lead, "at": NOW}
+    asked: dict[str, Any] = {"allocation": allocation, "reason": "more", "by": lead, "at": NOW}
     longer = requests.ask(kind=ChangeRequest.Kind.EXTENSION, until_on=allocation.end_on + timedelta(days=9), **asked)
     told = "All GPU-hours on H800 are used."
     assert f"{told} Ask the centre for more hours" in text_of(client, "/projects/alpha/")  # a longer period gives none

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 Kind = ChangeRequest.Kind
 State = ChangeRequest.State
+WHY_A_PART = "Say in the answer why only a part is approved; the person who asked reads it."
 
 
 def asked(kind: ChangeRequest.Kind, **said: Any) -> ChangeRequest:
@@ -83,6 +84,23 @@ def test_a_longer_period_is_given_in_part_after_a_look_at_what_changes(client: C
         *(State.PART_APPROVED, earlier),
         earlier,
     )
+
+
+def test_a_part_without_a_word_of_why_is_refused_on_the_first_page(client: Client) -> None:
+    allocation = make.allocation(end_on=make.today() + 10 * DAY)
+    longer = asked(Kind.EXTENSION, allocation=allocation, until_on=make.today() + 60 * DAY)
+    more = asked(Kind.TOP_UP, allocation=allocation, seconds=12_000 * make.HOUR)
+    client.force_login(make.staff(StaffRole.ALLOCATION_OFFICER))
+    parts = ((longer, "until_on", (make.today() + 30 * DAY).isoformat()), (more, "seconds", "6,000"))
+    for row, name, part in parts:
+        page = client.post(path_of(row), {name: part, "answer": " "})
+        assert page.context["form"].errors == {"answer": [WHY_A_PART]}
+        assert f'value="{part}"' in page.content.decode()
+        assert "act_step" not in page.content.decode()
+        page = client.post(path_of(row), {name: part, "answer": "As much as there is."})
+        assert 'name="act_step" value="confirmed"' in page.content.decode()
+    assert client.post(path_of(more), {"seconds": "12,000", "answer": ""}).status_code == 302
+    assert ChangeRequest.objects.get(pk=more.pk).state == State.APPROVED
 
 
 def test_an_officer_proposes_a_longer_period_and_another_approves_it(client: Client) -> None:

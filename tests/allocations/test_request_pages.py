@@ -256,15 +256,102 @@ def test_what_makes_no_sense_is_not_offered(client: Client, project: Project, le
         assert "?kind=top_up" in page
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "", "many", "1e400", "9999999999999.99"])
-def test_an_amount_that_cannot_be_meant_is_refused_with_the_rest_kept(
-    client: Client, lead: User, allocation: Allocation, seconds: str
+MORE_THAN_NONE = "Ask for more than 0 GPU-hours."
+NO_NUMBER = "Write a number of GPU-hours in digits, such as 12,000 or 1.5."
+TOO_MUCH = "This is more than any machine could give. Check the number of GPU-hours."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ("0", MORE_THAN_NONE),
+        ("-5", MORE_THAN_NONE),
+        ("-0.5", MORE_THAN_NONE),
+        ("", "Say how many GPU-hours."),
+        ("abc", NO_NUMBER),
+        ("NaN", NO_NUMBER),
+        ("12,5", NO_NUMBER),
+        ("12,00", NO_NUMBER),
+        ("1,234 567", NO_NUMBER),
+        ("1.255", "Write GPU-hours with two decimals at most, such as 1.25."),
+        ("1e-400", "Write GPU-hours with two decimals at most, such as 1.25."),
+        ("1e999", TOO_MUCH),
+        ("1e9999999", TOO_MUCH),
+        ("9999999999999.99", TOO_MUCH),
+    ],
+)
+def test_an_amount_that_cannot_be_meant_is_refused_in_words_with_all_kept(
+    client: Client, lead: User, allocation: Allocation, seconds: str, told: str
 ) -> None:
     client.force_login(lead)
     response = send(client, "top_up", allocation=allocation.pk, seconds=seconds)
-    assert response.status_code == 200
-    assert response.context["form"].errors
-    assert "We need it." in response.content.decode()
+    page = unescape(response.content.decode())
+    errors = response.context["form"].errors
+    assert (response.status_code, [*errors.get("seconds", ()), *errors.get("__all__", ())]) == (200, [told])
+    assert ("We need it." in page, f'value="{seconds}"' in page) == (True, bool(seconds))
+    assert not ChangeRequest.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "hours"),
+    [
+        ("12,000", 12_000),
+        ("1,234,567.5", 1_234_567.5),
+        (" 12 000 ", 12_000),
+        ("12\u00a0000", 12_000),
+        ("12’000", 12_000),
+        ("１２，０００", 12_000),
+        ("1e3", 1_000),
+    ],
+)
+def test_thousands_may_be_set_apart(
+    client: Client, lead: User, allocation: Allocation, typed: str, hours: float
+) -> None:
+    client.force_login(lead)
+    assert send(client, "top_up", allocation=allocation.pk, seconds=typed).status_code == 302
+    assert ChangeRequest.objects.get().asked_seconds == hours * HOUR
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "field", "told"),
+    [
+        (
+            "extension",
+            {"until_on": "31/02/2026"},
+            "until_on",
+            "There is no such day in the calendar. Write it like 2026-01-31.",
+        ),
+        ("extension", {"until_on": ""}, "until_on", "Say until which day the period should last."),
+        (
+            "extension",
+            {"until_on": "2199-12-31"},
+            "until_on",
+            "A period can be made to last until 15 Jun 2031 at most. Check the year.",
+        ),
+        (
+            "extension",
+            {"until_on": "2027-12-31", "reason": "x" * 501},
+            "reason",
+            "This is too long: shorten it to 500 characters. It has 501 now.",
+        ),
+        (
+            "other",
+            {"reason": "y" * 2_001},
+            "reason",
+            "This is too long: shorten it to 2000 characters. It has 2001 now.",
+        ),
+        ("other", {"reason": "a\0b"}, "reason", "This holds a character that cannot be kept. Write it anew."),
+        ("other", {"reason": " "}, "reason", "Say what you need."),
+    ],
+)
+def test_days_and_texts_that_cannot_be_meant_are_refused_in_words_with_all_kept(
+    client: Client, lead: User, allocation: Allocation, kind: str, said: dict[str, str], field: str, told: str
+) -> None:
+    client.force_login(lead)
+    response = send(client, kind, **({"allocation": allocation.pk} | said))
+    assert (response.status_code, dict(response.context["form"].errors)) == (200, {field: [told]})
+    typed = response.context["form"][field].value()
+    assert typed == said[field]
     assert not ChangeRequest.objects.exists()
 
 
@@ -300,7 +387,16 @@ def test_what_waits_stands_first_and_pages_turn(client: Client, project: Project
     response = client.get("/projects/gene-fold/requests/")
     shown = [row.record.pk for row in response.context["table"].paginated_rows]
     assert (len(shown), shown[0]) == (20, old.pk)
-    assert len(client.get("/projects/gene-fold/requests/?page=2").context["table"].paginated_rows) == 6
+    for page in ("2", "99", "9" * 40):  # beyond the last page stands the last page
+        answer = client.get(f"/projects/gene-fold/requests/?page={page}")
+        assert (answer.status_code, len(answer.context["table"].paginated_rows)) == (200, 6)
+
+
+def test_what_was_withdrawn_was_not_answered(client: Client, project: Project, lead: User) -> None:
+    requests.withdraw(request=asked(project, lead), by=lead, at=NOW)
+    client.force_login(lead)
+    text = text_of(client, "/projects/gene-fold/requests/")
+    assert "15 Jun 2026, 12:00 HKT Withdrawn Withdrawn 15 Jun 2026, 12:00 HKT –" in text
 
 
 def test_pages_ask_the_same_number_of_queries_for_one_and_for_three(

@@ -178,6 +178,11 @@ def test_place_in_the_list_is_read_back_and_nonsense_is_passed_over(client: Clie
     imported(allocation, ran)
     client.force_login(lead_of(allocation))
     assert found(client, "?after=nonsense") == [ran.number]
+    assert found(client, "?page=99") == [ran.number]
+    assert found(client, "?after=1-1") == []
+    text = unescape(client.get("/projects/gene-fold/runs/?after=1-1").content.decode())
+    assert "The list ends before this place. Go back to the newest runs." in text
+    assert "Back to the newest" in text
 
 
 def test_bad_days_are_answered_with_a_sentence(client: Client, allocation: Allocation) -> None:
@@ -185,6 +190,25 @@ def test_bad_days_are_answered_with_a_sentence(client: Client, allocation: Alloc
     response = client.get("/projects/gene-fold/runs/?from=2026-06-03&to=2026-06-01&q=kept")
     told = "The last day lies before the first, 2026-06-03." in response.content.decode()
     assert (response.status_code, told, 'value="kept"' in response.content.decode()) == (400, True, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("from=31/02/2026", "There is no such day in the calendar. Write it like 2026-01-31."),
+        (f"member={'m' * 129}", "This is too long: shorten it to 128 characters. It has 129 now."),
+        (f"q={'n' * 101}", "This is too long: shorten it to 100 characters. It has 101 now."),
+        ("q=a%00b", "This holds a character that cannot be kept. Write it anew."),
+        ("outcome=lost", "“lost” is none of the choices."),
+    ],
+)
+def test_what_cannot_be_meant_is_answered_with_a_sentence(
+    client: Client, allocation: Allocation, query: str, told: str
+) -> None:
+    client.force_login(lead_of(allocation))
+    response = client.get(f"/projects/gene-fold/runs/?{query}")
+    errors = [text for texts in response.context["form"].errors.values() for text in texts]
+    assert (response.status_code, [text.startswith(told) for text in errors]) == (400, [True])
 
 
 def test_hostile_names_are_inert(client: Client, allocation: Allocation) -> None:

@@ -209,7 +209,8 @@ def test_last_thirty_days_by_day_are_shown_unless_told(client: Client, allocatio
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("from=soon", "Write the day like 2026-01-31."),
+        ("from=soon", "There is no such day in the calendar. Write it like 2026-01-31."),
+        ("to=31/02/2026", "There is no such day in the calendar. Write it like 2026-01-31."),
         ("from=2026-06-02&to=2026-06-01", "The last day lies before the first, 2026-06-02."),
         ("from=2026-07-01&to=2026-07-02", "This day is still to come."),
         ("from=1026-06-02", "Check the year."),
