@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from centre.audit import record
@@ -28,6 +29,10 @@ class PriceStands(MachineError):
 
 class MappingTaken(MachineError):
     """The name belongs to another pool in that time."""
+
+
+class MappingEnded(MachineError):
+    """The mapping ends before that day already, or begins after it."""
 
 
 @transaction.atomic
@@ -175,6 +180,50 @@ def map_pool(
         changes={"pool": pool.code, "kind": str(kind), "name": name, "from_on": from_on, "until_on": until_on},
     )
     return mapping
+
+
+@transaction.atomic
+def end_mapping(*, mapping: PoolMapping, until_on: date, reason: str, by: User | None, at: datetime) -> PoolMapping:
+    """Let a mapping end with a day: from the next one on, GPUs of that name are no longer the pool's.
+
+    The same day again changes nothing. Raises MappingEnded when it ends earlier already, or would end before it began.
+    Runs of the days after it are charged anew by who calls this: `allocations.unmapping` knows how.
+    """
+    row = PoolMapping.objects.select_for_update(of=("self",)).select_related("pool").get(pk=mapping.pk)
+    mapping.until_on = row.until_on
+    refuse_ending(row, until_on=until_on)
+    if row.until_on == until_on:
+        return mapping
+    PoolMapping.objects.filter(pk=row.pk).update(until_on=until_on)
+    record(
+        act="end_mapping",
+        on=mapping,
+        by=by,
+        at=at,
+        reason=reason,
+        changes={
+            "pool": row.pool.code,
+            "kind": str(row.kind),
+            "name": row.name,
+            "until_on": [row.until_on, until_on],
+        },
+    )
+    mapping.until_on = until_on
+    return mapping
+
+
+def refuse_ending(mapping: PoolMapping, *, until_on: date) -> None:
+    """Why the mapping cannot end with that day; nothing when it can. Raises MappingEnded."""
+    if until_on < mapping.from_on:
+        raise MappingEnded(
+            _("“%(name)s” is this pool’s from %(day)s on: its last day cannot lie before that.")
+            % {"name": mapping.name, "day": date_format(mapping.from_on)}
+        )
+    if mapping.until_on is not None and until_on > mapping.until_on:
+        raise MappingEnded(
+            _("“%(name)s” has its last day on %(day)s already; a later one is a mapping of its own.")
+            % {"name": mapping.name, "day": date_format(mapping.until_on)}
+        )
 
 
 def _insert(row: Site | Cluster | GpuPool, taken: str) -> None:
