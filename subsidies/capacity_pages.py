@@ -143,9 +143,9 @@ def capacity_csv(request: HttpRequest) -> HttpResponseBase:
 
 
 def for_whom(request: HttpRequest) -> User:
-    """Staff who see every allocation see what all of them add up to; for everybody else the board is not there."""
+    """Staff who plan with the machines see what everything adds up to; for everybody else the board is not there."""
     user = signed_in(request)
-    if not user.has_perm("allocations.view_allocation"):
+    if not user.has_perm("allocations.view_capacityboard"):
         raise Http404
     return user
 

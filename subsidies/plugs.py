@@ -83,7 +83,7 @@ def applications_of_tenant(record: models.Model, user: User) -> Panel | None:
 
 def capacity_of_pool(record: models.Model, user: User) -> Panel | None:
     """On a GPU pool's admin page: the way to its months on the capacity board."""
-    if not isinstance(record, GpuPool) or not user.has_perm("allocations.view_allocation"):
+    if not isinstance(record, GpuPool) or not user.has_perm("allocations.view_capacityboard"):
         return None
     text = _("What is available, committed, used and asked for, month by month")
     return Panel(
