@@ -17,6 +17,7 @@ from allocations.models import Allocation, DailyUsage, JobRun
 from allocations.models.usage import Outcome
 from allocations.quota import day_today
 from allocations.run_lists import TeamRunTable, Wanted, accounts_of, drawing_allocations, page_of, place_in
+from allocations.run_money import payers_of
 from allocations.run_states import in_words
 from allocations.run_told import MOST_ENTRIES, costs_of, how_it_ended, long_text, told_of
 from allocations.usage_filters import UseForm
@@ -125,6 +126,7 @@ def run(request: HttpRequest, code: str, pk: int) -> HttpResponse:
         "total": sum(cost.seconds for cost in costs),
         "refunded": sum(cost.refunded for cost in costs),
         "entries_are_cut": any(len(cost.entries) == MOST_ENTRIES for cost in costs),
+        "payers": payers_of(costs),
         "told": told_of(found),
     }
     return render(request, "projects/run.html", team.context(**context))

@@ -44,13 +44,17 @@ class Valued:
 
 @dataclass(frozen=True)
 class Subsidy:
-    """Money that pays for the usage of some allocations: `pays` gives the cents for cent-seconds since it began."""
+    """Money that pays for the usage of some allocations: `pays` gives the cents for cent-seconds since it began.
+
+    `paid_so_far` asks the books for the cents that it has paid by now.
+    """
 
     number: str
     rate_bp: int
     amount_cents: int
     allocations: tuple[int, ...]
     pays: Callable[[int], int]
+    paid_so_far: Callable[[], int]
 
 
 subsidies: list[Callable[[Sequence[int]], list[Subsidy]]] = []

@@ -26,6 +26,7 @@ def subsidies_of(allocations: Sequence[int]) -> list[Subsidy]:
             amount_cents=award.amount_cents,
             allocations=tuple(sorted(number for number, of in of_allocation.items() if of == award.pk)),
             pays=partial(pays, award),
+            paid_so_far=partial(paid_so_far, award),
         )
         for award in awards.values()
     ]
@@ -35,3 +36,8 @@ def pays(award: Award, cent_seconds: int) -> int:
     """Cents that an award has paid once its usage at list price has come to so many cent-seconds."""
     usage = drawn.Usage(cent_seconds=cent_seconds)
     return drawn.drawn(usage, rate_bp=award.rate_bp, amount_cents=award.amount_cents).subsidy_cents
+
+
+def paid_so_far(award: Award) -> int:
+    """Cents that an award has paid by now; two queries."""
+    return drawn.drawn_by([award])[award.pk].subsidy_cents

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 import time_machine
@@ -13,8 +14,9 @@ from pytest_django import DjangoAssertNumQueries
 from allocations import drawing, run_lists
 from allocations.models import Allocation, JobRun, LedgerEntry, RunCharge
 from allocations.models.usage import Outcome, outcome_of
+from allocations.refunds import refund
 from allocations.run_lists import Place, place_in
-from centre import members
+from centre import machines, members
 from centre.models import User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
@@ -29,9 +31,9 @@ SEARCH_QUERIES = 11
 """And how far a page may look back."""
 NUMBER_QUERIES = 12
 """And, first, whether there is a job of that number."""
-RUN_QUERIES = 11
-"""Session, person, staff roles, project, allocations, further accounts, the run, its charges and refunds, observations,
-the award, the centre."""
+RUN_QUERIES = 13
+"""Session, person, staff roles, project, allocations, further accounts, the run, its charges and refunds, list
+prices, who pays, observations, the award, the centre."""
 
 
 @pytest.fixture(autouse=True)
@@ -324,12 +326,41 @@ def test_run_is_told_with_its_cost_by_day_and_every_observation(client: Client, 
     ]
 
 
+def test_run_comes_to_its_hours_at_the_list_price_of_each_day(client: Client, allocation: Allocation) -> None:
+    """Two hours before midnight at HK$10 and two after it at HK$20; then all of them are given back."""
+    Allocation.objects.update(funding=Allocation.Funding.PURCHASED)
+    start = datetime(2026, 6, 14, 14, tzinfo=UTC)
+    imported(allocation, make.run(allocation=allocation, start_at=start, hours=4, number=88))
+    pool = allocation.pool
+    machines.set_price(pool=pool, cents_per_gpu_hour=2_000, from_on=date(2026, 6, 15), by=None, at=NOW)
+    client.force_login(lead_of(allocation))
+    path = f"/projects/gene-fold/runs/{run(88).pk}/"
+    assert "AWARD-1 Purchased 4.00 HK$60.00 HK$0.00 HK$60.00 How is this worked out?" in text_of(client, path)
+    Allocation.objects.update(funding=Allocation.Funding.INTERNAL)
+    assert "AWARD-1 Internal 4.00 HK$60.00 HK$0.00 borne by the centre How is" in text_of(client, path)
+    people: dict[str, Any] = {"by": make.person(), "approved_by": make.person()}
+    refund(allocation=allocation, runs={run(88).pk: 4 * HOUR}, at=NOW, key="r", reason="-", **people)
+    assert "AWARD-1 Internal 0.00 HK$0.00 HK$0.00 borne by the centre How is" in text_of(client, path)
+
+
+def test_run_of_days_without_a_price_says_so(client: Client) -> None:
+    project = make.project("gene-fold", lead=make.person())
+    allocation = make.allocation(
+        project=project, pool=make.pool(price=None), reference="AWARD-2", at=NOW - timedelta(days=50)
+    )
+    imported(allocation, make.run(allocation=allocation, start_at=NOW - timedelta(hours=4), hours=2))
+    client.force_login(lead_of(allocation))
+    text = text_of(client, f"/projects/gene-fold/runs/{JobRun.objects.get().pk}/")
+    assert "AWARD-2 Internal 2.00 HK$0.00 HK$0.00 borne by the centre 2.00 GPU-hours were used on days without" in text
+
+
 def test_run_that_waits_has_cost_nothing(client: Client, allocation: Allocation) -> None:
     imported(allocation, make.run(allocation=allocation, start_at=NOW, running=True, state="PENDING"))
     client.force_login(lead_of(allocation))
     text = text_of(client, f"/projects/gene-fold/runs/{JobRun.objects.get().pk}/")
     assert "Waiting It waits for its turn and costs nothing yet." in text
     assert "This run cost this project nothing." in text
+    assert "What it comes to" not in text
 
 
 # ------------------------------------------------------------------------------------------------------- queries

@@ -1,11 +1,14 @@
 """The money on statements: months add up to what the award has paid, to the cent, whatever is learnt when."""
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 import time_machine
+from django.test import Client
 
 from allocations.issuing import issue
 from allocations.models import Allocation, JobRun
@@ -143,3 +146,24 @@ def test_usage_that_an_award_takes_over_moves_from_one_line_to_the_other(award: 
     paid = drawn.drawn_by([award])[award.pk]
     assert {name: april[name] + may[name] for name in FIGURES} == {name: getattr(paid, name) for name in FIGURES}
     assert [found for found in differences() if found.startswith("Statement")] == []
+
+
+def test_a_run_tells_what_its_award_pays_until_the_amount_is_used_up(client: Client, award: Award) -> None:
+    """Three hours, and then seven more: at HK$9.99 and 70 %, an amount for seven hours is reached."""
+    allocation = award.grants.get().allocation
+    use(allocation, hongkong(4, 20), 3 * 3_600, hongkong(5, 2), number=91)
+    client.force_login(make.member(project=award.project))
+    path = f"/projects/{award.project.code}/runs/{JobRun.objects.get().pk}/"
+
+    def told() -> str:
+        page = client.get(path).content.decode()
+        section = page[page.index('id="worth"') : page.index('id="told"')]
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", section)).replace("\N{NO-BREAK SPACE}", " ").split())
+
+    assert (
+        f"Award {award.number} 70 % of the list value, up to HK$48.95 in all 3.00 HK$29.97 HK$20.98 HK$8.99" in told()
+    )
+    assert "is used up" not in told()
+    use(allocation, hongkong(4, 21), 7 * 3_600, hongkong(5, 3), number=92)
+    assert "3.00 HK$29.97 HK$20.98 at most HK$8.99 at least" in told()
+    assert f"The amount of award {award.number} is used up." in told()
