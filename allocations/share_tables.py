@@ -28,6 +28,11 @@ def share_bp(part: int, whole: int) -> int:
     return (part * 2_000 + whole) // (whole * 2) * 10 if whole > 0 else 0
 
 
+def share_text(bp: int) -> str:
+    """A share with its tenth, also where that is 0, so that the figures of a column stand below each other."""
+    return percent(bp, 1)
+
+
 @dataclass(frozen=True)
 class Share:
     """One line: what it is, what is to be known of it, its GPU-seconds of how many, and where it leads."""
@@ -56,7 +61,7 @@ class ShareTable(Table):
         accessor="bp",
         verbose_name=_("Share"),
         attrs=NUMBER,
-        footer=lambda table: percent(share_bp(1, 1) if len(table.data) else 0),
+        footer=lambda table: share_text(share_bp(1, 1) if len(table.data) else 0),
     )
 
     class Meta:
@@ -74,5 +79,5 @@ class ShareTable(Table):
 
     def render_share(self, record: Share) -> SafeString:
         little = record.seconds > 0 and record.bp == 0
-        text = gettext("under %(share)s") % {"share": percent(TENTH_BP)} if little else percent(record.bp)
+        text = gettext("under %(share)s") % {"share": share_text(TENTH_BP)} if little else share_text(record.bp)
         return format_html(BAR, percentage(record.seconds, record.of), text)

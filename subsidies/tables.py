@@ -11,7 +11,7 @@ class HoursTable(Table):
 
     title = _("GPU-hours of the award")
     pool = tables.Column(verbose_name=_("GPU pool"))
-    granted = HoursColumn(verbose_name=_("Granted (GPU-hours)"))
+    granted = HoursColumn(verbose_name=_("Granted by the award (GPU-hours)"))
     used = HoursColumn(verbose_name=_("Used so far (GPU-hours)"))
     list_price = MoneyColumn(verbose_name=_("List price of a GPU-hour today"), places=2, default="–")
     list_value = MoneyColumn(verbose_name=_("List value of what was used"), places=2)

@@ -29,10 +29,15 @@ class ConditionStanding(models.TextChoices):
 
 @dataclass(frozen=True)
 class HoursLine:
-    """GPU time of an award on one pool: GPU-seconds, cents."""
+    """GPU time of an award on one pool: GPU-seconds, cents.
+
+    `granted` is what the award gave; `now` is what is granted with all that came besides, as the ledger tells.
+    """
 
     pool: GpuPool
+    reference: str
     granted: int
+    now: int
     used: int
     list_price: int | None
     list_value: int
@@ -54,6 +59,7 @@ class AwardCard:
     drawn: drawn.Drawn
     known_until: datetime | None
     hours: HoursTable
+    changed: list[HoursLine]
     conditions: ConditionsTable | None
 
 
@@ -95,7 +101,9 @@ def card_of(
     lines = [
         HoursLine(
             pool=allocation.pool,
+            reference=allocation.reference,
             granted=seconds,
+            now=allocation.granted_seconds,
             used=used.get(allocation.pk, drawn.Usage()).gpu_seconds,
             list_price=price.get(allocation.pool_id),
             list_value=prices.list_value_cents(used.get(allocation.pk, drawn.Usage()).cent_seconds),
@@ -112,6 +120,7 @@ def card_of(
         drawn=drawn.drawn(drawn.together(used.values()), rate_bp=award.rate_bp, amount_cents=award.amount_cents),
         known_until=until,
         hours=HoursTable(lines),
+        changed=[line for line in lines if line.now != line.granted],
         conditions=ConditionsTable(conditions) if conditions else None,
     )
 

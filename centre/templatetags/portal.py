@@ -50,13 +50,13 @@ def hkd(cents: int | None, places: int | None = None) -> str:
 
 
 @register.filter
-def percent(basis_points: int | None) -> str:
-    """Basis points as per cent, with the decimals that they have: 7000 is 70 %, 7050 is 70.5 %."""
+def percent(basis_points: int | None, least: int = 0) -> str:
+    """Basis points as per cent, with the decimals that they have, at `least` so many: 7000 is 70 %, 7050 is 70.5 %."""
     if basis_points is None:
         return NOTHING
     places = 2
     scaled = basis_points
-    while places and scaled % 10 == 0:
+    while places > least and scaled % 10 == 0:
         scaled //= 10
         places -= 1
     # The catalogues hold a plain space, because extraction does not read escapes.

@@ -175,8 +175,9 @@ def test_member_is_named_where_the_user_name_is_claimed(client: Client, allocati
     make.imported(*runs, cluster=allocation.pool.cluster, as_of=NOW)
     client.force_login(lead_of(allocation))
     text = text_of(client)
-    assert "Ada Example ada 3.00 75 %" in text
-    assert "<b>bob</b> not yet claimed by anybody 1.00 25 %" in text
+    assert "Ada Example ada 3.00 75.0 %" in text
+    assert "<b>bob</b> not yet claimed by anybody 1.00 25.0 %" in text
+    assert "Each share is rounded by itself" in text
     assert "<b>bob" not in client.get("/projects/gene-fold/usage/").content.decode()
     told = [(row["member"], row["user_name"]) for row in rows_of_file(client)]
     assert told == [("", "<b>bob</b>"), ("Ada Example", "ada")]

@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from allocations import ledger
 from allocations.models import DailyUsage, UsageImport
 from centre import registry
 from centre.models import GpuPool
@@ -71,6 +72,27 @@ def test_lead_sees_amount_rate_hours_conditions_subsidy_and_own_share(client: Cl
         "Model-0",
     ):
         assert shown in text
+
+
+def test_hours_that_came_besides_the_award_are_told_and_lead_to_the_ledger(client: Client) -> None:
+    award = awarded()
+    allocation = award.grants.get().allocation
+    client.force_login(make.member(project=award.project))
+    assert "came besides" not in client.get(address(award)).content.decode()
+    ledger.top_up(
+        allocation=allocation,
+        seconds=500 * make.HOUR,
+        by=make.person(),
+        approved_by=make.person(),
+        at=timezone.now(),
+        key="more",
+        source_kind="request",
+        reason="-",
+    )
+    page = client.get(address(award)).content.decode()
+    told = "The award granted 1,000 GPU-hours on Model-0. With what came besides, such as more hours, moves or hours "
+    assert f"{told}returned to the centre, {allocation.reference} has 1,500 granted now." in page
+    assert f'href="/projects/{award.project.code}/ledger/?allocation={allocation.reference}"' in page
 
 
 @pytest.mark.parametrize("pools", [1, 3])
