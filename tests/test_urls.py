@@ -36,6 +36,8 @@ from allocations.models import (
     ImportToken,
     JobRun,
     Notice,
+    OnboardingFile,
+    OnboardingUpload,
     PeriodEndRule,
     QuarantinedRecord,
     RunCharge,
@@ -106,6 +108,15 @@ def world() -> dict[str, str]:
     )
     QuarantinedRecord.objects.create(usage_import=usage_import, line=1, text="?", reason="-")
     ImportToken.objects.create(cluster=pool.cluster, label="-", prefix="usage_", digest="-", made_by=lead, made_at=now)
+    upload = OnboardingUpload.objects.create(uploaded_by=lead, uploaded_at=now, looked_at=now, key="-", digest="-")
+    OnboardingFile.objects.create(
+        upload=upload,
+        kind="tenants",
+        name="-",
+        sha256="-",
+        size_bytes=5,
+        content=b"code,name_en,name_zh_hant,name_zh_hans,category",
+    )
     run = JobRun.objects.create(
         cluster=pool.cluster,
         job_id="17",
@@ -131,6 +142,7 @@ def world() -> dict[str, str]:
         "code": project.code,
         "tenant": project.tenant.code,
         "name": next(iter(registry.reports)),
+        "kind": "tenants",
         "month": f"{make.today():%Y-%m}",
         "app_label": "centre",
         "uidb36": "1",

@@ -84,8 +84,7 @@ def receive(*, files: Sequence[Recognised], key: str, by: User, at: datetime) ->
             at=at,
             changes={"files": [f"{file.name} ({file.sha256})" for file in upload.files.defer("content")]},
         )
-        look(upload=upload, by=by, at=at)
-    return upload
+        return look(upload=upload, by=by, at=at)
 
 
 @transaction.atomic
