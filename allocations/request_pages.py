@@ -231,8 +231,8 @@ def request_of(team: TeamPage, pk: int) -> ChangeRequest:
 
 
 def may_withdraw(team: TeamPage, row: ChangeRequest) -> bool:
-    """While it waits, the person who asked may take it back."""
-    return requests.waits(row) and row.asked_by_id == team.user.pk and team.may(TeamAct.ASK)
+    """While it waits, the person who asked may take it back, and those who ask for the project in their place."""
+    return requests.waits(row) and team.may(TeamAct.ASK) and requests.may_withdraw(row, team.user)
 
 
 def steps_of(row: ChangeRequest) -> list[Step]:
@@ -284,7 +284,7 @@ def withdraw_request(request: HttpRequest, code: str, pk: int) -> HttpResponse:
             requests.withdraw(request=row, by=team.user, at=team.at)
         except REFUSALS as refused:
             row.refresh_from_db()
-            if row.state != State.WITHDRAWN or row.asked_by_id != team.user.pk:
+            if row.state != State.WITHDRAWN or row.answered_by_id != team.user.pk:
                 messages.error(request, str(refused))
         else:
             messages.success(request, gettext("The request was withdrawn."))

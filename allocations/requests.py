@@ -41,7 +41,8 @@ from allocations.refusals import (
 )
 from allocations.request_letters import tell_asker
 from centre import audit
-from centre.models import User
+from centre.models import Membership, User
+from centre.permissions import ProjectRole, TeamAct, team_may
 
 __all__ = [
     "CAN_BE_PART_APPROVED",
@@ -69,6 +70,7 @@ __all__ = [
     "lapse",
     "lapse_overdue",
     "may_answer",
+    "may_withdraw",
     "needs_a_second_person",
     "propose",
     "refuse_beneficiary",
@@ -211,14 +213,29 @@ def decline(*, request: ChangeRequest, by: User, at: datetime, answer: str) -> C
 
 @transaction.atomic
 def withdraw(*, request: ChangeRequest, by: User, at: datetime) -> ChangeRequest:
-    """Take one's own request back; held hours are let go. Raises NotTheAsker, AlreadyAnswered."""
-    if request.asked_by_id != by.pk:
+    """Take a request back; held hours are let go. Raises NotTheAsker, AlreadyAnswered."""
+    if not may_withdraw(request, by):
         raise NotTheAsker(_("Only the person who asked can withdraw the request."))
     lock_for(request)
     move(request, to=State.WITHDRAWN, by=by, at=at, answer="")
     let_go(request, by=by, at=at)
     record_answer(request, "withdraw_request", by=by, at=at)
     return request
+
+
+def may_withdraw(request: ChangeRequest, by: User) -> bool:
+    """Whether this person may take the request back: who asked, and of a team's whoever may ask for the project now.
+
+    So hours that somebody held who has left the team are not set aside until the request lapses. What an officer
+    proposed, who never was of the team, is not the team's to take back.
+    """
+    if request.asked_by_id == by.pk:
+        return True
+    of_project = Membership.objects.filter(project=request.project_id)
+    role = of_project.current().filter(user=by).values_list("role", flat=True).first()
+    if role is None or request.kind not in OF_TEAMS or not team_may(ProjectRole(role), TeamAct.ASK):
+        return False
+    return of_project.filter(user=request.asked_by_id).exists()
 
 
 @transaction.atomic

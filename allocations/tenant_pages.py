@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -47,9 +47,15 @@ class RoleCount:
 
 @require_safe
 def tenant(request: HttpRequest, tenant: str) -> HttpResponse:
-    """A tenant for those who see all of its projects: what is left per pool, the projects, how many people."""
+    """A tenant for those who see all of its projects: what is left per pool, the projects, how many people.
+
+    The code of a record that was merged into another one leads there, for those who see that one.
+    """
     user = signed_in(request)
-    shown = get_object_or_404(Tenant.objects.overseen_by(user).with_signing(), code=tenant)
+    overseen = Tenant.objects.overseen_by(user)
+    shown = overseen.with_signing().filter(code=tenant, merged_into=None).first()
+    if shown is None:
+        return redirect("tenant", tenant=get_object_or_404(overseen, merged_records__code=tenant).code)
     projects = Project.objects.filter(tenant=shown).select_related("tenant")
     table = project_table(with_open_hours(projects, on=timezone.localdate()), request)
     table.exclude = ("tenant",)

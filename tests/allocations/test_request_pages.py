@@ -111,7 +111,7 @@ def test_everybody_of_the_project_sees_and_only_lead_and_manager_ask(
     manager = make.member(project=project, role=ProjectRole.MANAGER)
     assert answers(manager) == ({200}, {200, 302}, True)
     row.refresh_from_db()
-    assert row.state == State.ASKED  # a manager does not withdraw what the lead asked
+    assert (row.state, row.answered_by) == (State.WITHDRAWN, manager)  # in the place of the lead, who asked
     members.remove_member(membership=manager.memberships.get(), by=None, at=NOW)
     assert answers(manager) == ({404}, {404}, False)
 
@@ -209,6 +209,48 @@ def test_a_transfer_of_a_team_holds_its_hours_once_and_withdrawing_lets_them_go(
     allocation.refresh_from_db()
     assert (allocation.held_seconds, allocation.available_seconds) == (0, 1_000 * HOUR)
     assert "Withdrawn" in text_of(client, path)
+
+
+def test_a_lead_lets_go_hours_that_were_held_by_somebody_who_left(
+    client: Client, project: Project, lead: User, allocation: Allocation, officer: User
+) -> None:
+    target = make.allocation(project=project, pool=allocation.pool, account="second", hours=1, reference="AWARD-2")
+    gone = make.member(project=project, role=ProjectRole.MANAGER)
+    wanted: dict[str, Any] = {
+        "allocation": allocation,
+        "to_allocation": target,
+        "seconds": 900 * HOUR,
+        "reason": "to move",
+        "at": NOW,
+    }
+    kept = requests.ask(project=project, kind=Kind.TRANSFER, by=gone, key="gone", **wanted)
+    members.remove_member(membership=gone.memberships.get(), by=lead, at=NOW)
+    client.force_login(lead)
+    path = f"/projects/gene-fold/requests/{kept.pk}/"
+    assert f"{path}withdraw/" in client.get(path).content.decode()
+
+    for _twice in range(2):
+        assert client.post(f"{path}withdraw/").headers["Location"] == path
+
+    assert "The request was withdrawn." in text_of(client, path)
+    allocation.refresh_from_db()
+    kept.refresh_from_db()
+    assert (kept.state, kept.answered_by, allocation.held_seconds) == (State.WITHDRAWN, lead, 0)
+
+
+def test_what_an_officer_proposed_is_not_the_teams_to_withdraw(
+    client: Client, project: Project, lead: User, allocation: Allocation, officer: User
+) -> None:
+    row = requests.propose(
+        kind=Kind.TOP_UP, allocation=allocation, seconds=HOUR, reason="more", by=officer, at=NOW, key="k"
+    )
+    client.force_login(lead)
+    path = f"/projects/gene-fold/requests/{row.pk}/"
+    assert f"{path}withdraw/" not in client.get(path).content.decode()
+    client.post(f"{path}withdraw/")
+    assert "Only the person who asked can withdraw the request." in text_of(client, path)
+    row.refresh_from_db()
+    assert row.state == State.ASKED
 
 
 def test_words_are_asked_without_an_allocation(client: Client, project: Project, lead: User) -> None:

@@ -10,6 +10,7 @@ import time_machine
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from centre.merging_tenants import merge_tenants
 from centre.models import GpuPool, Representative, Tenant, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
@@ -114,6 +115,20 @@ def test_tenant_page_is_for_representatives_and_staff_who_see_every_project(
     client.force_login(signatory)
     assert client.post("/tenants/lantau/").status_code == 405
     assert client.get("/tenants/nowhere/").status_code == 404
+
+
+def test_code_of_a_merged_record_leads_to_the_one_that_stays_for_those_who_see_it(
+    client: Client, house: Tenant, signatory: User
+) -> None:
+    twice = make.tenant("lantau-2")
+    merge_tenants(keep=house, gone=twice, reason="registered twice", by=None, at=NOW)
+    for reader in (signatory, make.staff(StaffRole.AUDITOR)):
+        client.force_login(reader)
+        answer = client.get("/tenants/lantau-2/")
+        assert (answer.status_code, answer.headers.get("Location")) == (302, "/tenants/lantau/")
+    for stranger in (make.representative(tenant=make.tenant("elsewhere")), make.staff(StaffRole.COMMITTEE_MEMBER)):
+        client.force_login(stranger)
+        assert client.get("/tenants/lantau-2/").status_code == 404
 
 
 @pytest.mark.parametrize("rows", [1, 3])
