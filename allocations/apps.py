@@ -9,7 +9,17 @@ class AllocationsConfig(AppConfig):
     verbose_name = _("GPU time")
 
     def ready(self) -> None:
-        from allocations import before_closing, desk, desk_watch, panels, reports, tabs, take_back_preview, user_names  # noqa: PLC0415  models are ready only now
+        from allocations import (  # noqa: PLC0415  models are ready only now
+            before_closing,
+            desk,
+            desk_watch,
+            over_commitment,
+            panels,
+            reports,
+            tabs,
+            take_back_preview,
+            user_names,
+        )
         from centre import registry  # noqa: PLC0415
 
         registry.add_reports(*reports.REPORTS)
@@ -23,4 +33,5 @@ class AllocationsConfig(AppConfig):
         registry.names_in_runs.append(user_names.NAMES_IN_RUNS)
         registry.desk_lines.extend((desk.requests_waiting, desk.rules_waiting, desk_watch.balances_and_imports))
         registry.before_closing.append(before_closing.going_on)
+        registry.over_commitments.append(over_commitment.over_commitments)
         registry.tenant_columns.append(before_closing.HOURS_LEFT)

@@ -9,7 +9,7 @@ or 25 hours. An outage takes its GPUs for its seconds; outages at the same time 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -72,6 +72,27 @@ class PoolService:
         steps = [(midnight(step.from_on, zone), step.gpus) for step in self.steps]
         return available_seconds(steps, self.gaps, begin, until)
 
+    def with_step(self, from_on: date, gpus: int | None) -> "PoolService":
+        """As it would be with so many GPUs from a day on; None: without the step of that day."""
+        days = {step.from_on: (step.gpus, step.note) for step in self.steps if step.from_on != from_on}
+        if gpus is not None:
+            days[from_on] = (gpus, "")
+        steps: list[Step] = []
+        for first, (number, note) in sorted(days.items()):
+            steps.append(Step(from_on=first, gpus=number, before=steps[-1].gpus if steps else 0, note=note))
+        return replace(self, steps=tuple(steps))
+
+    def with_gap(self, starts_at: datetime, ends_at: datetime, gpus: int) -> "PoolService":
+        """As it would be with another outage."""
+        return replace(self, gaps=(*self.gaps, (epoch_second(starts_at), epoch_second(ends_at), gpus)))
+
+    def without_gap(self, starts_at: datetime, ends_at: datetime, gpus: int) -> "PoolService":
+        """As it would be without one of its outages."""
+        gaps, gone = list(self.gaps), (epoch_second(starts_at), epoch_second(ends_at), gpus)
+        if gone in gaps:
+            gaps.remove(gone)
+        return replace(self, gaps=tuple(gaps))
+
 
 def available_seconds(steps: Sequence[tuple[int, int]], gaps: Iterable[Gap], begin: int, until: int) -> int:
     """GPU-seconds between two epoch seconds.
@@ -117,3 +138,15 @@ def services(*, first_on: date, last_on: date) -> list[PoolService]:
         gaps[outage.pool_id].append(gap)
     pools = GpuPool.objects.select_related("cluster__site").order_by("cluster__site__code", "code")
     return [PoolService(pool=pool, steps=tuple(steps[pool.pk]), gaps=tuple(gaps[pool.pk])) for pool in pools]
+
+
+def service_of(pool: GpuPool) -> PoolService:
+    """One pool with all that is recorded of it; in two queries."""
+    steps: list[Step] = []
+    for row in Capacity.objects.filter(pool=pool).order_by("from_on"):
+        steps.append(Step(from_on=row.from_on, gpus=row.gpus, before=steps[-1].gpus if steps else 0, note=row.note))
+    gaps = (
+        (epoch_second(outage.starts_at), epoch_second(outage.ends_at), outage.gpus)
+        for outage in Outage.objects.filter(pool=pool)
+    )
+    return PoolService(pool=pool, steps=tuple(steps), gaps=tuple(gaps))

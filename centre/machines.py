@@ -23,6 +23,10 @@ class CapacityStands(MachineError):
     """The pool's capacity already changes on that day, to another number."""
 
 
+class NotPlanned(MachineError):
+    """The change of capacity has begun, or is not there any more."""
+
+
 class PriceStands(MachineError):
     """The pool already has another list price from that day; prices are superseded, never edited."""
 
@@ -110,17 +114,40 @@ def set_capacity(*, pool: GpuPool, gpus: int, from_on: date, by: User | None, at
 
 
 @transaction.atomic
+def cancel_capacity(*, pool: GpuPool, from_on: date, reason: str, by: User, at: datetime) -> None:
+    """Take back a change of capacity that is still to come: what was in service before stays so. Raises NotPlanned.
+
+    The pool's history keeps what was planned.
+    """
+    refuse_cancelling(pool=pool, from_on=from_on, at=at)
+    planned = Capacity.objects.select_for_update().filter(pool=pool, from_on=from_on).first()
+    if planned is None:
+        raise NotPlanned(_("No change is planned for that day any more."))
+    gpus = planned.gpus
+    planned.delete()
+    record(
+        act="cancel_capacity",
+        on=pool,
+        by=by,
+        at=at,
+        reason=reason,
+        changes={"from_on": from_on, "gpus": [gpus, None]},
+    )
+
+
+def refuse_cancelling(*, pool: GpuPool, from_on: date, at: datetime) -> None:
+    """Why the pool's change of that day stays; nothing when it is still to come. Raises NotPlanned."""
+    if from_on <= at.astimezone(pool.cluster.zone).date():
+        raise NotPlanned(_("What has begun is not taken back. Change the GPUs in service from another day on."))
+
+
+@transaction.atomic
 def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User | None, at: datetime) -> ListPrice:
     """Say what a GPU-hour costs from a day on, in cents. The same again changes nothing; raises PriceStands."""
     price, made = ListPrice.objects.get_or_create(
         pool=pool, from_on=from_on, defaults={"cents_per_gpu_hour": cents_per_gpu_hour, "recorded_at": at}
     )
-    if price.cents_per_gpu_hour != cents_per_gpu_hour:
-        dollars, cents = divmod(price.cents_per_gpu_hour, 100)
-        raise PriceStands(
-            _("From %(day)s on the list price of %(pool)s is HK$%(price)s per GPU-hour; prices are never rewritten.")
-            % {"day": from_on.isoformat(), "pool": pool.code, "price": f"{dollars}.{cents:02}"}
-        )
+    _refuse_another_price(price, pool, cents_per_gpu_hour)
     if made:
         record(
             act="set_price",
@@ -130,6 +157,22 @@ def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User
             changes={"pool": pool.code, "from_on": from_on, "cents_per_gpu_hour": cents_per_gpu_hour},
         )
     return price
+
+
+def refuse_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date) -> None:
+    """Why the pool cannot have that price from that day; nothing when it can. Raises PriceStands."""
+    standing = ListPrice.objects.filter(pool=pool, from_on=from_on).first()
+    if standing is not None:
+        _refuse_another_price(standing, pool, cents_per_gpu_hour)
+
+
+def _refuse_another_price(price: ListPrice, pool: GpuPool, cents_per_gpu_hour: int) -> None:
+    if price.cents_per_gpu_hour != cents_per_gpu_hour:
+        dollars, cents = divmod(price.cents_per_gpu_hour, 100)
+        raise PriceStands(
+            _("From %(day)s on the list price of %(pool)s is HK$%(price)s per GPU-hour; prices are never rewritten.")
+            % {"day": price.from_on.isoformat(), "pool": pool.code, "price": f"{dollars}.{cents:02}"}
+        )
 
 
 @transaction.atomic

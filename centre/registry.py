@@ -6,12 +6,13 @@ and those apps fill them in `AppConfig.ready()`.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from centre.exports import Report, Text
+from centre.facility import PoolService
 from centre.models import Cluster, Project, Tenant, User
 
 
@@ -94,6 +95,18 @@ class Tab:
 
 
 @dataclass(frozen=True)
+class OverCommitment:
+    """A month in which more is promised of a pool than it can give: GPU-seconds beyond it, now and after a change.
+
+    `first_on` is the month's first day. One of the two may be 0.
+    """
+
+    first_on: date
+    now: int
+    afterwards: int
+
+
+@dataclass(frozen=True)
 class UnclaimedName:
     """A user name in a project's runs that is nobody's yet; `cluster_id` and `cluster` (its code) say where it ran."""
 
@@ -170,6 +183,8 @@ ProjectTabs = Callable[[Project, User], Iterable[Tab]]  # each asks at most one 
 DeskParts = frozenset[DeskPart]
 DeskLines = Callable[[User, datetime, DeskParts], Iterable[DeskGroup]]
 """Groups for a person at an instant, of the parts asked for; each asks a constant number of queries."""
+OverCommitments = Callable[[PoolService, PoolService, date], Iterable[OverCommitment]]
+"""The months from a day's on in which a pool, as it is and as it would be, is promised too much of."""
 BeforeClosing = Callable[[Tenant | Project, User, datetime], Iterable[Consequence]]  # a constant number of queries
 
 reports: dict[str, Report] = {}
@@ -178,6 +193,7 @@ project_links: list[ProjectLinks] = []
 project_tabs: list[ProjectTabs] = []
 desk_lines: list[DeskLines] = []
 before_closing: list[BeforeClosing] = []
+over_commitments: list[OverCommitments] = []
 tenant_records: list[TenantRecords] = []
 tenant_columns: list[ListColumn] = []
 names_in_runs: list[NamesInRuns] = []
@@ -212,6 +228,12 @@ def consequences_of(record: Tenant | Project, user: User, at: datetime) -> list[
     """What the apps know to be going on for a tenant or project; what there is none of is left out."""
     told = (consequence for part in before_closing for consequence in part(record, user, at))
     return [consequence for consequence in told if consequence.count]
+
+
+def over_commitments_of(now: PoolService, then: PoolService, first_on: date) -> list[OverCommitment]:
+    """What a change of a pool does to the months in which too much of it is promised; months alike are left out."""
+    found = (month for over in over_commitments for month in over(now, then, first_on))
+    return sorted((month for month in found if month.now != month.afterwards), key=lambda month: month.first_on)
 
 
 def unclaimed_names(project: Project) -> list[UnclaimedName]:

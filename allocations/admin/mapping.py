@@ -19,8 +19,8 @@ from centre import machines
 from centre.admin.acts import Confirmation, Effect, act_page, act_urls, row_of_act
 from centre.admin.choosing import ReasonForm, day
 from centre.admin.confirming import exact_hours
-from centre.admin.facility import GpuPoolAdmin
 from centre.admin.kept import ActLink
+from centre.admin.pools import GpuPoolAdmin
 from centre.http import signed_in
 from centre.models import GpuPool, PoolMapping
 

@@ -6,13 +6,14 @@ that a form which is sent twice acts once. Going back gives the filled-in form a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
 from django.db import models
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.text import capfirst
@@ -92,6 +93,8 @@ def in_words(field: forms.Field, value: Any) -> str:
         words = several(list(value))
     elif isinstance(field, forms.ChoiceField):
         words = str(dict(field.choices).get(value, value))  # type: ignore[arg-type]  # django-stubs: a callable, too
+    elif isinstance(value, datetime):
+        words = date_format(timezone.localtime(value), "DATETIME_FORMAT")
     elif isinstance(value, date):
         words = date_format(value)
     else:

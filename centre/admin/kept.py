@@ -33,7 +33,7 @@ from django.utils.translation import gettext_lazy as _
 from centre import audit, registry
 from centre.admin import editing
 from centre.admin.meanwhile import Below
-from centre.admin.paging import CappedPaginator, NumbersFirst
+from centre.admin.paging import CappedPaginator, Listed, NumbersFirst
 from centre.admin.told import act_in_words, fact_in_words
 from centre.http import signed_in
 from centre.models import Event, User
@@ -100,6 +100,9 @@ class KeptAdmin(admin.ModelAdmin[Row]):
     def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:
         """Nothing belongs yet to a row that is being added."""
         return self.inlines if obj is not None else ()
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[Listed]:
+        return Listed
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's, headed by what is listed."""
@@ -243,6 +246,10 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         below = [shown.formset for shown in context["inline_admin_formsets"] if shown.has_change_permission]
         return editing.shown_on(context["adminform"].form, below, row, self.also_compared)
 
+    def events_of(self, obj: Row) -> QuerySet[Event]:
+        """What the history of a row tells, the newest first."""
+        return Event.objects.filter(object_type=self.opts.label_lower, object_id=str(obj.pk))
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -250,7 +257,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         obj = self.get_object(request, unquote(object_id))
         if obj is None or not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
-        events = Event.objects.filter(object_type=self.opts.label_lower, object_id=str(obj.pk)).select_related("actor")
+        events = self.events_of(obj).select_related("actor")
         context = {
             **self.admin_site.each_context(request),
             "title": _("History"),

@@ -287,7 +287,7 @@ def test_first_sign_in_links_go_to_the_chosen_people_after_a_page_that_names_the
 def test_a_price_is_followed_by_another_and_never_rewritten(client: Client) -> None:
     signed_in(client, R.FINANCE_OFFICER)
     pool = make.pool(price=1_000)
-    given = {"from_on": make.today().isoformat(), "cents": "12.50"}
+    given = {"from_on": make.today().isoformat(), "cents": "12.50", "act_step": "confirmed"}
     client.post(act_url(pool, "set_price"), given)
     refused = client.post(act_url(pool, "set_price"), given | {"cents": "13"}).content.decode()
     assert "never rewritten" in refused
