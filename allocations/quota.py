@@ -305,3 +305,8 @@ def day_today(pool: GpuPool, at: datetime) -> date:
 
 def day_text(day: date) -> str:
     return date_format(day, "DATE_FORMAT")
+
+
+def whole_day(day: date) -> str:
+    """A day that is not broken over two lines, for a heading on a phone."""
+    return day_text(day).replace(" ", "\N{NO-BREAK SPACE}")

@@ -19,6 +19,7 @@ from allocations.models.usage import STATES_OF_OUTCOMES, Outcome
 from allocations.tables import RunTable
 from centre.models import Cluster, Project
 from centre.tables import InstantColumn
+from centre.templatetags.portal import NOTHING
 
 ROWS = 50
 LOOKED_THROUGH = 8_000  # runs that a page looks at, of all accounts together
@@ -243,7 +244,7 @@ def cut(runs: list[Any], *, end: datetime | None = None, by_number: bool = False
 class TeamRunTable(RunTable):
     """A page of a project's job runs, with their ends."""
 
-    ended = InstantColumn(accessor="end_at", verbose_name=pgettext_lazy("time of a run", "Ended"))
+    ended = InstantColumn(accessor="end_at", default=NOTHING, verbose_name=pgettext_lazy("time of a run", "Ended"))
 
     class Meta:
         orderable = False

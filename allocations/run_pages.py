@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from allocations.ledger_pages import LARGEST_NUMBER
 from allocations.models import Allocation, DailyUsage, JobRun
 from allocations.models.usage import Outcome
-from allocations.quota import day_today
+from allocations.quota import day_today, whole_day
 from allocations.run_lists import TeamRunTable, Wanted, accounts_of, drawing_allocations, page_of, place_in
 from allocations.run_money import payers_of
 from allocations.run_states import in_words
@@ -85,6 +85,8 @@ def runs(request: HttpRequest, code: str) -> HttpResponse:
     context |= {
         "page": page,
         "table": TeamRunTable(page.runs, code=code),
+        "first": whole_day(form.first),
+        "last": whole_day(form.last),
         "is_first": not after,
         "first_url": form.address(),
         "onward_url": form.address(after=str(page.onward)) if page.onward else "",

@@ -83,14 +83,13 @@ class MonthTable(Table):
     """The months of a project, the latest first."""
 
     title = _("Statements")
-    text = django_tables2.Column(verbose_name=_("Month"), linkify=lambda record: record.url, orderable=False)
-    state = BadgeColumn(
-        verbose_name=_("State"), orderable=False, tones={MonthState.ISSUED: "ok", MonthState.PROVISIONAL: "quiet"}
-    )
-    number = django_tables2.Column(
-        verbose_name=_("Number"), orderable=False, default=NOTHING, attrs={"td": {"class": "mono"}}
-    )
-    issued_at = InstantColumn(verbose_name=_("Issued"), orderable=False, default=NOTHING)
+    text = django_tables2.Column(verbose_name=_("Month"), linkify=lambda record: record.url)
+    state = BadgeColumn(verbose_name=_("State"), tones={MonthState.ISSUED: "ok", MonthState.PROVISIONAL: "quiet"})
+    number = django_tables2.Column(verbose_name=_("Number"), default=NOTHING, attrs={"td": {"class": "mono"}})
+    issued_at = InstantColumn(verbose_name=_("Issued"), default=NOTHING)
+
+    class Meta:
+        orderable = False
 
 
 @require_safe

@@ -116,7 +116,7 @@ class RunTable(Table):
     gpus = NumberColumn(verbose_name=_("GPUs"))
     hours = HoursColumn(accessor="charged_seconds", places=1, verbose_name=_("GPU-hours charged"))
     member = django_tables2.Column(accessor="user_name", empty_values=(), verbose_name=_("Member"))
-    started = InstantColumn(accessor="start_at", verbose_name=_("Started"))
+    started = InstantColumn(accessor="start_at", default=NOTHING, verbose_name=_("Started"))
 
     class Meta:
         orderable = False

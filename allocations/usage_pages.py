@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from allocations.issuing import month_text
 from allocations.models.usage import Outcome
-from allocations.quota import day_text, day_today
+from allocations.quota import day_text, day_today, whole_day
 from allocations.share_tables import Share, ShareTable
 from allocations.usage_figures import Usage, allocations_of, lines_of, usage_of
 from allocations.usage_filters import Split, Step, UsageForm
@@ -132,7 +132,7 @@ def days_text(first: date, last: date) -> str:
         return day_text(first)
     if first.day == 1 and last.month == first.month and last.year == first.year and is_last_of_month(last):
         return month_text(first)
-    return f"{day_text(first)} – {day_text(last)}"
+    return f"{whole_day(first)} – {whole_day(last)}"
 
 
 def is_last_of_month(day: date) -> bool:
