@@ -16,7 +16,7 @@ from django.utils.translation import ngettext, override
 
 from allocations.models import Allocation, Notice, TakeBackWarning
 from allocations.planned_use import Period, beyond_need, planned_from
-from centre.emails import absolute, letter, one_line
+from centre.emails import absolute, greeted, letter, one_line, project_line
 from centre.models import User
 from centre.templatetags.portal import gpu_hours, written_instant
 
@@ -74,7 +74,7 @@ def about_gpu_time(
     with override(user.language):
         parts = [part_of(notices, warnings, books_as_of, at) for notices in per_allocation.values()]
         context = {
-            "name": one_line(user.name),
+            "name": greeted(user.name),
             "subject": subject_of(parts),
             "parts": parts,
             "choose_link": absolute(reverse("notices")),
@@ -116,7 +116,7 @@ def part_of(
         figures += " " + _("Held: %(held)s.") % {"held": gpu_hours(allocation.held_seconds)}
     as_of = books_as_of.get(allocation.pool.cluster_id)
     return Part(
-        heading=f"{allocation.project.code}: {one_line(allocation.project.title)}",
+        heading=project_line(allocation.project),
         allocation=one_line(
             _("%(reference)s (%(model)s GPUs)")
             % {"reference": allocation.reference, "model": allocation.pool.gpu_model}

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from allocations import notices as letters
 from allocations.models import Notice, NoticeOptOut
+from centre import members
 from centre.http import signed_in
 from centre.models import Letter, Project, User
 from centre.tables import InstantColumn, Table, show_page
@@ -41,7 +42,31 @@ class LettersForm(forms.Form):
     """Which of the letters that can be declined a person wants."""
 
     wanted = forms.MultipleChoiceField(
-        required=False, label=_("Write to me"), choices=LETTERS, widget=forms.CheckboxSelectMultiple
+        required=False,
+        label=_("Write to me"),
+        choices=LETTERS,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={
+            "invalid_choice": _("Tick the letters that you want from those listed here."),
+            "invalid_list": _("Tick the letters that you want from those listed here."),
+        },
+    )
+
+
+class LanguageForm(forms.Form):
+    """In which language a person reads their letters; each language is called by its own name, so that it is found."""
+
+    language = forms.ChoiceField(
+        label=_("Write to me in"),
+        choices=(
+            (User.Language.ENGLISH, "English"),
+            (User.Language.TRADITIONAL_CHINESE, "繁體中文"),
+            (User.Language.SIMPLIFIED_CHINESE, "简体中文"),
+        ),
+        error_messages={
+            "required": _("Choose one of the languages."),
+            "invalid_choice": _("Choose one of the languages."),
+        },
     )
 
 
@@ -96,7 +121,14 @@ def told_in(letters: Iterable[Letter], user: User) -> dict[datetime, list[Notice
 def notices(request: HttpRequest) -> HttpResponse:
     """Which letters this person gets, and the record of those that were sent to them."""
     user = signed_in(request)
-    if request.method == "POST":
+    chosen_language = LanguageForm(initial={"language": user.language})
+    if request.method == "POST" and "language" in request.POST:
+        chosen_language = LanguageForm(request.POST)
+        if chosen_language.is_valid():
+            members.choose_language(user=user, language=chosen_language.cleaned_data["language"], at=timezone.now())
+            messages.success(request, gettext("Saved. Your letters are written in this language from now on."))
+            return redirect("notices")
+    if request.method == "POST" and "language" not in request.POST:
         form = LettersForm(request.POST)
         if form.is_valid():
             letters.choose_letters(user=user, wanted=form.cleaned_data["wanted"], at=timezone.now())
@@ -108,4 +140,6 @@ def notices(request: HttpRequest) -> HttpResponse:
     table = LettersTable(Letter.objects.filter(user=user).order_by("-sent_at", "-pk"))
     show_page(table, request, rows=LETTERS_PER_PAGE)
     table.told = told_in((row.record for row in table.paginated_rows), user)
-    return render(request, "notices/notices.html", {"section": "", "form": form, "table": table})
+    return render(
+        request, "notices/notices.html", {"section": "", "form": form, "language": chosen_language, "table": table}
+    )

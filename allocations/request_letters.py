@@ -19,7 +19,7 @@ from django.utils.translation import override
 from allocations.models import ChangeRequest
 from allocations.refusals import belongs_to_any
 from allocations.request_words import answer_text, asked_text, effect_text, state_text
-from centre.emails import absolute, deliver, letter, one_line
+from centre.emails import absolute, deliver, greeted, letter, one_line, project_line
 
 MOST_OF_AN_ANSWER = 600
 _is_told: ContextVar[bool] = ContextVar("is_told", default=True)
@@ -51,9 +51,9 @@ def send_answer(number: int) -> None:
     with override(user.language):
         asked = one_line(asked_text(request), 200)
         context = {
-            "name": one_line(user.name),
+            "name": greeted(user.name),
             "subject": _("%(state)s: %(asked)s") % {"state": state_text(request), "asked": asked},
-            "project": f"{request.project.code}: {one_line(request.project.title)}",
+            "project": project_line(request.project),
             "asked": asked,
             "asked_on": date_format(request.asked_at, "DATE_FORMAT"),
             "state": state_text(request),

@@ -22,7 +22,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
-from centre.models import Centre, Invitation, Letter, Membership, User
+from centre.models import Centre, Invitation, Letter, Membership, Project, User
+from centre.names import greeting_name, stands_between_letters
 from centre.role_words import what_role_means
 from centre.templatetags.portal import written_instant
 
@@ -33,26 +34,44 @@ PROJECTS_SHOWN = 10
 
 def one_line(text: str, most: int = 120) -> str:
     """A name or title as a letter may show it: one line, no control or direction characters, at most so long."""
-    shown = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    shown = "".join(
+        letter if unicodedata.category(letter)[0] not in "CZ" or stands_between_letters(text, place) else " "
+        for place, letter in enumerate(text)
+    )
     shown = " ".join(shown.split())
     return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def greeted(name: str) -> str:
+    """The name by which a letter may greet; empty where it is long or could be taken for a link."""
+    return one_line(greeting_name(name))
+
+
+def inviter(user: User) -> str:
+    """Who invites, as a letter to a stranger may say it: by name, or by the address where the name could mislead."""
+    return greeted(user.name) or one_line(user.email)
+
+
+def project_line(project: Project) -> str:
+    """A project as a letter names it on a line of its own: the code, and the title in quotation marks."""
+    return _("%(code)s: “%(title)s”") % {"code": project.code, "title": one_line(project.title)}
 
 
 def first_sign_in(*, people: Sequence[User], at: datetime) -> list[User]:
     """Send each person the link with which they choose a password. Returns those whose letter could not be sent."""
     centre = Centre.objects.filter(id=1).first()
-    projects: dict[int, list[str]] = defaultdict(list)
+    projects: dict[int, list[Project]] = defaultdict(list)
     joined = Membership.objects.current().filter(user__in=[user.pk for user in people]).order_by("project__code")
-    for user_id, code, title in joined.values_list("user", "project__code", "project__title"):
-        projects[user_id].append(f"{code}: {one_line(title)}")
+    for membership in joined.select_related("project"):
+        projects[membership.user_id].append(membership.project)
     letters = []
     for user in people:
         with override(user.language):
             context = {
-                "name": one_line(user.name),
+                "name": greeted(user.name),
                 "email": user.email,
                 "centre": one_line(centre.name) if centre else _("the supercomputing centre"),
-                "projects": projects[user.pk][:PROJECTS_SHOWN],
+                "projects": [project_line(project) for project in projects[user.pk][:PROJECTS_SHOWN]],
                 "more_projects": max(0, len(projects[user.pk]) - PROJECTS_SHOWN),
                 "link": password_link(user),
                 "link_lives": lifetime(settings.PASSWORD_RESET_TIMEOUT),
@@ -73,10 +92,10 @@ def invitation_to_project(*, invitation: Invitation, token: str, at: datetime) -
     language = known.language if known is not None else invitation.language
     with override(language):
         context = {
-            "name": one_line(known.name if known is not None else invitation.name, 60),
+            "name": greeted(known.name if known is not None else invitation.name),
             "centre": one_line(centre.name) if centre else _("the supercomputing centre"),
-            "inviter": one_line(invitation.invited_by.get_full_name(), 60),
-            "project": f"{invitation.project.code}: {one_line(invitation.project.title)}",
+            "inviter": inviter(invitation.invited_by),
+            "project": project_line(invitation.project),
             "role": invitation.get_role_display(),
             "role_means": what_role_means(invitation.role),
             "link": absolute(reverse("invitation", args=[token])),

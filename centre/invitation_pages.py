@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from centre import invitations
 from centre.member_forms import NewcomerForm
-from centre.members import AlreadyMember, MemberError
+from centre.members import AlreadyMember, MemberError, NotAName
 from centre.models import Invitation, User
 from centre.models.invitations import Fate
 from centre.role_words import what_role_means
@@ -90,6 +90,8 @@ def for_newcomer(request: HttpRequest, found: Invitation, known: User | None) ->
             membership = invitations.accept_as_newcomer(invitation=found, at=timezone.now(), **chosen)
         except (invitations.HasPassword, invitations.NoLongerOpen):
             return redirect(request.path)  # which says what became of it meanwhile
+        except NotAName as refused:
+            form.add_error("name", str(refused))
         except MemberError as refused:
             form.add_error(None, str(refused))
         else:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from centre import emails, members
 from centre.audit import record
-from centre.members import AccountClosed, AlreadyMember, MemberError, email_address, refuse_joining
+from centre.members import AccountClosed, AlreadyMember, MemberError, email_address, name_of_person, refuse_joining
 from centre.models import Event, Invitation, Membership, Project, User
 from centre.models.invitations import Fate
 from centre.permissions import ProjectRole, may_give_role
@@ -77,10 +77,10 @@ def invite_to_project(
 ) -> Invitation:
     """Invite an address; the letter goes when the transaction commits, and `undelivered_at` then says if it failed.
 
-    Raises NotAnAddress, ProjectClosed, MayNotInvite, AlreadyMember, AlreadyInvited, TooManyInvitations. Whether the
-    address has an account is not told: an account that is closed is refused when the link is opened.
+    Raises NotAnAddress, NotAName, ProjectClosed, MayNotInvite, AlreadyMember, AlreadyInvited, TooManyInvitations.
+    Whether the address has an account is not told: an account that is closed is refused when the link is opened.
     """
-    address = email_address(email)
+    address, name = email_address(email), name_of_person(name)
     project = lock(project.pk)
     if project.standing == "closed":
         raise members.ProjectClosed(
@@ -232,8 +232,9 @@ def accept(*, invitation: Invitation, user: User, at: datetime) -> Membership:
 def accept_as_newcomer(*, invitation: Invitation, name: str, password: str, at: datetime) -> Membership:
     """Give the invited address its account, or the password that it never had, and join; `user` is on the result.
 
-    The password is validated by the form. Raises HasPassword, NoLongerOpen, AccountClosed.
+    The password is validated by the form. Raises NotAName, HasPassword, NoLongerOpen, AccountClosed.
     """
+    name = name_of_person(name)
     encoded = make_password(password)  # takes its time, so before anything is locked
     with transaction.atomic():
         row = locked(invitation)

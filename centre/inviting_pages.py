@@ -37,6 +37,8 @@ def invite(request: HttpRequest, code: str) -> HttpResponse:
             if sent_just_now(team, form.cleaned_data["email"], form.cleaned_data["role"]):
                 return redirect("members", code=code)
             form.add_error("email", str(refused))
+        except members.NotAName as refused:
+            form.add_error("name", str(refused))
         except (members.AlreadyMember, members.NotAnAddress) as refused:
             form.add_error("email", str(refused))
         except members.MemberError as refused:

@@ -12,15 +12,48 @@ from django.utils.translation import gettext_lazy as _
 
 from centre.members import MemberError, email_address
 from centre.models import Membership, User
+from centre.names import LONGEST, person_name
 from centre.permissions import ProjectRole
 from centre.registry import UnclaimedName
 from centre.role_words import what_role_means
 
 
+class NameField(forms.CharField):
+    """A person's name, as it will be kept."""
+
+    default_error_messages = {"max_length": _("The name has more than %(limit_value)s characters. Shorten it.")}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=LONGEST, **options)
+
+    def to_python(self, value: Any) -> str:
+        return person_name(super().to_python(value) or "")
+
+
+class AddressField(forms.CharField):
+    """An e-mail address, as it will be kept."""
+
+    widget = forms.EmailInput
+    default_error_messages = {
+        "required": _("Write the e-mail address of the person."),
+        "max_length": _("The e-mail address is longer than %(limit_value)s characters. Check it."),
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=254, **options)
+
+    def to_python(self, value: Any) -> str:
+        text = super().to_python(value) or ""
+        try:
+            return email_address(text) if text else ""
+        except MemberError as refused:
+            raise ValidationError(str(refused)) from None
+
+
 class RoleField(forms.TypedChoiceField):
     """One of the roles that the person may give, each with what it may do."""
 
-    default_error_messages = {"required": _("Choose a role.")}
+    default_error_messages = {"required": _("Choose a role."), "invalid_choice": _("Choose one of the roles.")}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(coerce=ProjectRole, widget=forms.RadioSelect, label=_("Role"), **options)
@@ -50,26 +83,22 @@ class RoleForm(forms.Form):
 class InviteForm(RoleForm):
     """Whom to invite, in which language, as what."""
 
-    email = forms.CharField(
+    email = AddressField(
         label=_("E-mail address"),
-        max_length=254,
         widget=forms.EmailInput(attrs={"autocomplete": "off"}),
         help_text=_("The link to join goes to this address, and only the account of this address can use it."),
-        error_messages={"required": _("Write the e-mail address of the person.")},
     )
-    name = forms.CharField(
-        label=_("Name"), max_length=200, required=False, help_text=_("As the letter greets them; may stay empty.")
-    )
+    name = NameField(label=_("Name"), required=False, help_text=_("As the letter greets them; may stay empty."))
     language = forms.ChoiceField(
-        label=_("Language of the letter"), choices=User.Language.choices, initial=User.Language.ENGLISH
+        label=_("Language of the letter"),
+        choices=User.Language.choices,
+        initial=User.Language.ENGLISH,
+        error_messages={
+            "required": _("Choose a language for the letter."),
+            "invalid_choice": _("Choose one of the languages."),
+        },
     )
     field_order = ("email", "name", "language", "role")
-
-    def clean_email(self) -> str:
-        try:
-            return email_address(self.cleaned_data["email"])
-        except MemberError as refused:
-            raise ValidationError(str(refused)) from None
 
 
 class UserNameForm(forms.Form):
@@ -106,20 +135,23 @@ class UserNameForm(forms.Form):
 class NewcomerForm(forms.Form):
     """Name and password of somebody who joins and has no account yet, or never had a password."""
 
-    name = forms.CharField(
+    name = NameField(
         label=_("Your name"),
-        max_length=200,
         help_text=_("As your team and the centre know you."),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
         error_messages={"required": _("Write your name.")},
     )
     password1 = forms.CharField(
-        label=_("Password"), strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+        label=_("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        error_messages={"required": _("Choose a password.")},
     )
     password2 = forms.CharField(
         label=_("Password, once more"),
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        error_messages={"required": _("Write the password once more.")},
     )
 
     def __init__(self, *args: Any, email: str, **options: Any) -> None:

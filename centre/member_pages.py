@@ -20,6 +20,7 @@ from centre import members, registry
 from centre.member_forms import RoleForm, UserNameForm
 from centre.models import Cluster, ClusterUser, Invitation, Membership, Representative, User
 from centre.models.invitations import Fate
+from centre.names import isolated
 from centre.permissions import ProjectRole, TeamAct, may_give_role
 from centre.registry import UnclaimedName
 from centre.tables import InstantColumn, Table, show_page
@@ -241,7 +242,7 @@ def change_role(request: HttpRequest, code: str, pk: int) -> HttpResponse:
         else:
             said = gettext("%(person)s is now: %(role)s.")
             role = form.cleaned_data["role"].label
-            messages.success(request, said % {"person": row.user.get_full_name(), "role": role})
+            messages.success(request, said % {"person": isolated(row.user.get_full_name()), "role": role})
             return redirect("members", code=code)
     context = {"form": form, "row": row, "is_own": row.user_id == team.user.pk}
     return render(request, "projects/change_role.html", team.context(**context))
@@ -268,7 +269,7 @@ def remove_member(request: HttpRequest, code: str, pk: int) -> HttpResponse:
                 messages.success(request, gettext("You have left %(project)s.") % {"project": team.project.code})
                 return redirect("projects")
             said = gettext("%(person)s does not belong to the project any more.")
-            messages.success(request, said % {"person": row.user.get_full_name()})
+            messages.success(request, said % {"person": isolated(row.user.get_full_name())})
         return redirect("members", code=code)
     context = {"row": row, "leaves": leaves, "effects": effects_of_removing(leaves=leaves)}
     return render(request, "projects/remove_member.html", team.context(**context))
@@ -308,6 +309,6 @@ def name_user(request: HttpRequest, code: str) -> HttpResponse:
             form.add_error("name", str(refused))
         else:
             said = gettext("Runs of %(name)s are now shown as those of %(person)s.")
-            messages.success(request, said % {"name": str(name), "person": member.get_full_name()})
+            messages.success(request, said % {"name": isolated(str(name)), "person": isolated(member.get_full_name())})
             return redirect("members", code=code)
     return render(request, "projects/name_user.html", team.context(form=form, names=names))

@@ -18,6 +18,7 @@ from centre import emails
 from centre.audit import record, record_all
 from centre.models import Cluster, ClusterUser, Membership, Project, Representative, Tenant, User
 from centre.models.tenants import Standing
+from centre.names import person_name
 from centre.permissions import ProjectRole
 
 
@@ -27,6 +28,14 @@ class MemberError(Exception):
 
 class NotAnAddress(MemberError):
     """What was given is no e-mail address."""
+
+
+class NotAName(MemberError):
+    """What was given is no name that a person can be shown by."""
+
+
+class NotALanguage(MemberError):
+    """The portal writes no letters in this language."""
 
 
 class AlreadyKnown(MemberError):
@@ -92,15 +101,35 @@ class Invited:
 
 
 def email_address(text: str) -> str:
-    """The address as it is kept: trimmed, in lower case. Raises NotAnAddress."""
-    address = text.strip().lower()
+    """The address as it is kept and compared: trimmed, in lower case, the domain in ASCII. Raises NotAnAddress.
+
+    Browsers write the domain in that form too (“例子.公司” as “xn--fsqu00a.xn--55qx5d”), so an address is one and the
+    same however it was typed. What stands before the @ cannot be written in other letters: few mail servers take it.
+    """
+    mailbox, at_sign, domain = text.strip().rpartition("@")
+    if at_sign and not mailbox.isascii():
+        raise NotAnAddress(
+            _(
+                "Before the @ of an e-mail address only Latin letters without accents, digits and signs can stand. "
+                "Use another address of the person."
+            )
+        )
     try:
+        address = f"{mailbox}{at_sign}{domain if domain.isascii() else domain.encode('idna').decode()}".lower()
         EmailValidator()(address)
-    except ValidationError:
+    except (UnicodeError, ValidationError):
         raise NotAnAddress(_("“%(text)s” is not an e-mail address.") % {"text": text}) from None
     if len(address) > 254:
         raise NotAnAddress(_("The e-mail address is longer than 254 characters."))
     return address
+
+
+def name_of_person(text: str) -> str:
+    """The name as it is kept; see `centre.names`. Raises NotAName."""
+    try:
+        return person_name(text)
+    except ValidationError as refused:
+        raise NotAName(refused.messages[0]) from None
 
 
 # ---------------------------------------------------------------------------------------------- people
@@ -111,7 +140,8 @@ def add_people(*, people: Sequence[Person], by: User | None, at: datetime) -> li
     """Make these people, none of whom is known yet, without a password. No letter is sent: see `invite`."""
     users = []
     for person in people:
-        user = User(email=email_address(person.email), name=person.name, language=str(person.language), created_at=at)
+        email, name = email_address(person.email), name_of_person(person.name)
+        user = User(email=email, name=name, language=str(person.language), created_at=at)
         user.set_unusable_password()
         user.clean_fields()
         users.append(user)
@@ -127,20 +157,33 @@ def add_people(*, people: Sequence[Person], by: User | None, at: datetime) -> li
 def add_person(
     *, email: str, by: User | None, at: datetime, name: str = "", language: str = User.Language.ENGLISH
 ) -> User:
-    """Make one person, without a password. Raises AlreadyKnown, NotAnAddress."""
+    """Make one person, without a password. Raises AlreadyKnown, NotAnAddress, NotAName."""
     return add_people(people=[Person(email=email, name=name, language=language)], by=by, at=at)[0]
 
 
 @transaction.atomic
 def rename_people(*, names: Iterable[tuple[User, str]], by: User | None, at: datetime) -> None:
-    """Write people's names anew."""
+    """Write people's names anew. Raises NotAName."""
     changed = []
     for user, name in names:
-        before, user.name = user.name, name
+        before, user.name = user.name, name_of_person(name)
         user.clean_fields()
-        changed.append((user, {"name": [before, name]}))
+        changed.append((user, {"name": [before, user.name]}))
     User.objects.bulk_update([user for user, _changes in changed], ["name"], batch_size=500)
     record_all(act="rename_person", on=changed, by=by, at=at)
+
+
+@transaction.atomic
+def choose_language(*, user: User, language: str, at: datetime) -> None:
+    """Say in which language one's own letters are written from now on. Raises NotALanguage."""
+    if language not in User.Language:
+        raise NotALanguage(_("Choose one of the languages."))
+    row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    before, user.language = row.language, language
+    if before == language:
+        return
+    User.objects.filter(pk=user.pk).update(language=language)
+    record(act="choose_language", on=user, by=user, at=at, changes={"language": [before, language]})
 
 
 # ---------------------------------------------------------------------------------------------- members

@@ -7,6 +7,7 @@ from allauth.core import context as allauth_context
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from centre.emails import absolute, deliver
 from centre.models import User
@@ -23,10 +24,12 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth carries n
         return absolute(reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token}))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send allauth's letters the way of all others, so that each is on its person's record.
+        """Send allauth's letters the way of all others: in the person's language, and on their record.
 
         A letter that cannot be sent is logged; the page that asked for it looks the same as for an unknown address.
         """
         about: dict[str, Any] = {"request": allauth_context.request, "email": email, **context}
         to = context.get("user") or User.objects.get(email=email)
-        deliver([(to, self.render_mail(template_prefix, email, about))], at=timezone.now())
+        with override(to.language):
+            message = self.render_mail(template_prefix, email, about)
+        deliver([(to, message)], at=timezone.now())

@@ -213,28 +213,28 @@ def take_members(lines: list[Line], call: Call) -> None:
     """Let every line's person have the role in the project, make who is not known, and note their user names."""
     projects = {row.code: row for row in Project.objects.all()}
     crowd = Crowd(call)
-    kept: list[tuple[Line, str]] = []
+    kept: list[tuple[Line, str, str]] = []
     first: dict[tuple[str, str], Line] = {}
     for line in call.sound(lines):
         with call.line(line):
-            email = crowd.want(line, name=line.text("name", most=200, needed=False))
+            name = members.name_of_person(line.text("name", most=200, needed=False))
+            email = crowd.want(line, name=name)
             earlier = first.setdefault((line.cells["project"], email), line)
             if earlier is not line:
                 raise BadLine(
                     _("Line %(line)s already has %(email)s in %(project)s.")
                     % {"line": earlier.number, "email": email, "project": line.cells["project"]}
                 )
-            kept.append((line, email))
+            kept.append((line, email, name))
     crowd.load()
     teams, names = Teams(call, crowd), ClusterNames(call, crowd)
-    for line, email in kept:
+    for line, email, name in kept:
         with call.line(line):
             code = line.text("project", most=40)
             role = _role(line, email, call)
             project = projects.get(code)
             if project is None:
                 raise call.missing("project", code, _("There is no project “%(code)s”.") % {"code": code})
-            name = line.cells["name"]
             new_names = names.wanted(line, email)
             outcome, changes = teams.would_be(project, email, role)
             changes += crowd.renaming(email, name)

@@ -35,6 +35,7 @@ ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "change_project": gettext_lazy("Project changed"),
         "change_role": gettext_lazy("Role changed"),
         "change_tenant": gettext_lazy("Tenant changed"),
+        "choose_language": gettext_lazy("Language of letters chosen"),
         "choose_letters": gettext_lazy("Letters chosen"),
         "clear_condition": gettext_lazy("Condition cleared"),
         "cancel_capacity": gettext_lazy("Planned change of capacity cancelled"),

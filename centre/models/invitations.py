@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from centre.models.people import User
 from centre.models.tenants import Membership, Project, Standing
+from centre.names import validate_person_name
 from centre.permissions import ProjectRole, may_give_role
 
 
@@ -51,7 +52,7 @@ class Invitation(models.Model):
         Project, on_delete=models.PROTECT, related_name="invitations", verbose_name=_("project")
     )
     email = models.EmailField(_("e-mail address"), max_length=254)
-    name = models.CharField(_("name"), max_length=200, blank=True)
+    name = models.CharField(_("name"), max_length=200, blank=True, validators=[validate_person_name])
     language = models.CharField(_("language of the letter"), max_length=10, choices=User.Language.choices)
     role = models.CharField(_("role"), max_length=20, choices=ProjectRole.choices)
     token_hash = models.CharField(_("hash of the link"), max_length=64, unique=True, editable=False)

@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from centre import permissions
+from centre.names import person_name, validate_person_name
 from centre.permissions import StaffRole
 
 
@@ -45,7 +46,7 @@ class User(AbstractBaseUser):
         unique=True,
         error_messages={"unique": _("Someone with this e-mail address is already known.")},
     )
-    name = models.CharField(_("name"), max_length=200, blank=True)
+    name = models.CharField(_("name"), max_length=200, blank=True, validators=[validate_person_name])
     language = models.CharField(
         _("language of letters"), max_length=10, choices=Language.choices, default=Language.ENGLISH
     )
@@ -80,6 +81,7 @@ class User(AbstractBaseUser):
 
     def clean(self) -> None:
         self.email = self.email.lower()
+        self.name = person_name(self.name)
 
     def get_full_name(self) -> str:
         return self.name or self.email

@@ -109,7 +109,7 @@ def test_letter_goes_only_to_current_members_of_the_project_named() -> None:
     members.remove_member(membership=left.memberships.get(), by=None, at=timezone.now())
     invited(project="llm")
     assert [letter.to for letter in mail.outbox] == [["ada@example.org"]]
-    assert "- llm: Models" in mail.outbox[0].body
+    assert "- llm: “Models”" in mail.outbox[0].body
     with pytest.raises(CommandError, match="There is no project “nope”"):
         invited(project="nope")
 
@@ -117,15 +117,16 @@ def test_letter_goes_only_to_current_members_of_the_project_named() -> None:
 def test_hostile_names_add_no_header_and_no_line() -> None:
     make.centre(name_en="Harbour <b>& Co</b>")
     project = make.project("llm", title="Models\r\n\r\nYour account is locked: http://evil.example.org\u202e")
-    user = newcomer(name="Eve\nBcc: victim@example.org\n<script>")
+    user = newcomer()
+    User.objects.filter(pk=user.pk).update(name="Eve\nBcc: victim\n<script>")  # kept before names were checked
     members.add_member(project=project, user=user, role=ProjectRole.MEMBER, by=None, at=timezone.now())
     invited()
     message = mail.outbox[0].message()
     assert (message["To"], message["Bcc"]) == ("ada@example.org", None)
     assert message["Subject"] == "Your access to the portal of Harbour <b>& Co</b>"
     lines = str(mail.outbox[0].body).splitlines()
-    assert "Dear Eve Bcc: victim@example.org <script>," in lines
-    assert "- llm: Models Your account is locked: http://evil.example.org" in lines
+    assert "Dear Eve Bcc: victim <script>," in lines
+    assert "- llm: “Models Your account is locked: http://evil.example.org”" in lines
 
 
 def test_letter_is_in_the_language_of_who_receives_it() -> None:

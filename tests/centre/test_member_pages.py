@@ -59,6 +59,7 @@ def said(client: Client, path: str = PAGE, *, status: int = 200) -> str:
     assert response.status_code == status
     page = response.content.decode()
     main = page[page.index("<main") : page.index("</main>")]
+    main = re.sub(r"</?bdi[^>]*>|[\u2068\u2069]", "", main)  # which keep a name's direction to itself
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
 

@@ -83,6 +83,7 @@ def said(client: Client, path: str, *, status: int = 200) -> str:
     assert response.status_code == status
     page = response.content.decode()
     main = page[page.index("<main") : page.index("</main>")]
+    main = re.sub(r"</?bdi[^>]*>|[\u2068\u2069]", "", main)  # which keep a name's direction to itself
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", main)).split())
 
 
@@ -103,7 +104,7 @@ def test_letter_says_who_invites_to_what_and_how_long(project: Project, lead: Us
     letter = mail.outbox[0]
     assert (letter.to, letter.subject) == ([GUEST], "Lena Lead invites you to a project of Harbour Centre")
     lines = letter.body.splitlines()
-    assert [line in lines for line in ("Dear Gwen,", "reef: Coral reefs")] == [True, True]
+    assert [line in lines for line in ("Dear Gwen,", "reef: “Coral reefs”")] == [True, True]
     assert "Your role would be: Member. Runs jobs, and sees the project’s quotas, usage and statements." in lines
     assert "works once, and lasts until 29 Jun 2026, 12:00 HKT." in letter.body
 
@@ -118,15 +119,56 @@ def test_letter_is_in_the_language_chosen_or_in_that_of_who_is_known(project: Pr
 
 def test_hostile_names_add_no_header_and_no_line(lead: User) -> None:
     project = make.project("trap", title="Title\r\n\r\nYour account is locked: http://evil.example.org\u202e")
-    inviter = make.person(name="Eve\nBcc: victim@example.org")
-    make.member(project=project, role=ProjectRole.LEAD, user=inviter)
-    invited(project, inviter, name="Mal\r\nlory")
-    message = mail.outbox[0].message()
+    inviter = make.member(project=project, role=ProjectRole.LEAD, user=make.person("eve@example.org"))
+    User.objects.filter(pk=inviter.pk).update(name="Eve\nBcc: victim.example")  # kept before names were checked
+    row = invited(project, User.objects.get(pk=inviter.pk))
+    Invitation.objects.update(name="Mal\r\nlory\u202e")
+    sent_again(Invitation.objects.get(pk=row.pk), User.objects.get(pk=inviter.pk))
+    message = mail.outbox[1].message()
     assert (message["To"], message["Bcc"]) == (GUEST, None)
-    assert mail.outbox[0].subject == "Eve Bcc: victim@example.org invites you to a project of the supercomputing centre"
-    lines = mail.outbox[0].body.splitlines()
+    assert mail.outbox[1].subject == "eve@example.org invites you to a project of the supercomputing centre"
+    lines = str(mail.outbox[1].body).splitlines()
     assert "Dear Mal lory," in lines
-    assert "trap: Title Your account is locked: http://evil.example.org" in lines
+    assert "trap: “Title Your account is locked: http://evil.example.org”" in lines
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "https://evil.example click here",
+        "Pay at evil.example now",
+        "write to eve@example.org",
+        "www.evil",
+        "Ｗｗｗ．ｅｖｉｌ．ｅｘａｍｐｌｅ",
+        "例子。公司",
+        "t.co",
+        "Your password runs out today, open the page of the centre now " * 2,
+    ],
+)
+def test_letter_greets_plainly_where_the_name_could_mislead(project: Project, lead: User, kept: str) -> None:
+    row = invited(project, lead, name="Gwen")
+    Invitation.objects.update(name=kept)  # kept before names were checked
+    sent_again(Invitation.objects.get(pk=row.pk), lead)
+    first, second = (str(letter.body) for letter in mail.outbox)
+    assert ["Dear Gwen," in first, "Good day," in second, "Dear " in second] == [True, True, False]
+    assert kept[:12] not in second
+
+
+def test_name_of_the_invited_person_is_checked_where_it_is_given_and_where_it_is_chosen(
+    project: Project, lead: User
+) -> None:
+    with pytest.raises(members.NotAName, match="without a web or e-mail address"):
+        invited(project, lead, name="https://evil.example click here")
+    row = invited(project, lead, name="  Gwen\u3000 Guest ")
+    assert (row.name, len(mail.outbox)) == ("Gwen Guest", 1)
+    client, path = Client(), link()
+    answer = client.post(path, {**CHOSEN, "name": "Gwen\u202etseuG"})
+    assert answer.context["form"].errors["name"] == [
+        "The name holds a character that cannot be seen (U+202E). Type the name instead of pasting it."
+    ]
+    assert not User.objects.filter(email=GUEST).exists()
+    client.post(path, {**CHOSEN, "name": " Zoe\u0308  \tGuest"})
+    assert User.objects.get(email=GUEST).name == "Zo\u00eb Guest"
 
 
 def test_only_a_hash_of_the_link_is_kept(project: Project, lead: User) -> None:
