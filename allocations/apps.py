@@ -12,6 +12,7 @@ class AllocationsConfig(AppConfig):
         from allocations import (  # noqa: PLC0415  models are ready only now
             before_closing,
             desk,
+            desk_uploads,
             desk_watch,
             over_commitment,
             panels,
@@ -31,7 +32,14 @@ class AllocationsConfig(AppConfig):
         ]
         registry.project_tabs.append(tabs.project_tabs)
         registry.names_in_runs.append(user_names.NAMES_IN_RUNS)
-        registry.desk_lines.extend((desk.requests_waiting, desk.rules_waiting, desk_watch.balances_and_imports))
+        registry.desk_lines.extend(
+            (
+                desk.requests_waiting,
+                desk.rules_waiting,
+                desk_uploads.balances_waiting,
+                desk_watch.balances_and_imports,
+            )
+        )
         registry.before_closing.append(before_closing.going_on)
         registry.over_commitments.append(over_commitment.over_commitments)
         registry.tenant_columns.append(before_closing.HOURS_LEFT)

@@ -38,6 +38,12 @@ from centre.http import signed_in
 
 MAY_LOOK: Final = "allocations.view_onboardingupload"
 MAY_HAND_OVER: Final = "allocations.add_onboardingupload"
+COUNTED: Final = {
+    "new": _("%(number)s new"),
+    "changed": _("%(number)s changed"),
+    "same": _("%(number)s same"),
+    "wrong": _("%(number)s wrong"),
+}
 
 
 @admin.register(OnboardingUpload)
@@ -89,6 +95,10 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(MAY_HAND_OVER)
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Without “Add” in the index, where the page that hands over has an entry of its own."""
+        return {**super().get_model_perms(request), "add": False}
 
     def get_urls(self) -> list[URLPattern]:
         acts: list[Any] = [
@@ -215,11 +225,11 @@ def as_download(chunks: Iterator[bytes], name: str) -> StreamingHttpResponse:
 
 
 def count_line(file: OnboardingFile) -> str:
-    """“members.csv: 12 new, 3 changed, 140 same, 3 wrong”."""
-    return gettext("%(file)s: %(new)s new, %(changed)s changed, %(same)s same, %(wrong)s wrong") % {
-        "file": file.name,
-        **{name: f"{getattr(file, name):,}" for name in ("new", "changed", "same", "wrong")},
-    }
+    """“members.csv: 12 new, 3 wrong”: what there is of, in the order of the page."""
+    said = ", ".join(
+        str(words) % {"number": f"{number:,}"} for name, words in COUNTED.items() if (number := getattr(file, name))
+    )
+    return f"{file.name}: {said}"
 
 
 def done(step: OnboardingStep) -> str:

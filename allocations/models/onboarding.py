@@ -6,6 +6,7 @@ written anew at each look and are no history. What was applied, by whom and when
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.models import User
@@ -31,7 +32,7 @@ class OnboardingUpload(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"{self.pk}"
+        return gettext("Upload %(number)s") % {"number": self.pk}
 
 
 class OnboardingFile(models.Model):

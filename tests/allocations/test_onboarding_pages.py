@@ -231,6 +231,24 @@ def test_second_officer_finds_the_same_preview_and_applies(client: Client) -> No
     assert (entry.asked_by, entry.approved_by, entry.source_kind) == (first, second, "upload")
 
 
+def test_balances_that_a_colleague_handed_over_wait_on_the_desk(client: Client) -> None:
+    project = make.project("p")
+    make.pool("q")
+    first, second = officer(R.ALLOCATION_OFFICER), officer(R.ALLOCATION_OFFICER)
+    hours = "p,q,2026-01-01,2026-12-31,10,A,,\n"
+    upload = handed_over(first, allocations=hours)
+    handed_over(first, tenants="h,H,,,university\n", allocations=hours.replace("A", "B"))  # its teams come first
+    line = f'href="{page(upload)}"'
+    for user, waits in ((first, False), (second, True), (officer(), False)):
+        client.force_login(user)
+        desk = client.get(reverse("desk")).content.decode()
+        assert (line in desk, "Apply opening balances of 10 GPU-hours" in desk) == (waits, waits)
+    client.force_login(second)
+    send_apply(client, upload)
+    assert line not in client.get(reverse("desk")).content.decode()
+    assert Allocation.objects.get().project == project
+
+
 def test_lists_of_tenants_and_allocations_lead_there(client: Client) -> None:
     for label, role, leads in (
         ("centre_tenant", R.TENANT_OFFICER, True),
