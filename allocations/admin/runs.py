@@ -104,6 +104,25 @@ class FinishedFilter(admin.SimpleListFilter):
         return queryset.filter(unmatched_seconds__gt=0) if self.value() == "unmatched" else queryset
 
 
+class ClusterFilter(admin.SimpleListFilter):
+    title = _("cluster")
+    parameter_name = "cluster"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(cluster.pk), str(cluster)) for cluster in clusters_for(request)]
+
+    def queryset(self, request: Any, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
+        known = {choice for choice, _name in self.lookup_choices}
+        return queryset.filter(cluster=self.value()) if self.value() in known else queryset
+
+
+def clusters_for(request: HttpRequest) -> list[Cluster]:
+    """All clusters, which are few; read once for each request."""
+    if not hasattr(request, "clusters"):
+        request.clusters = list(Cluster.objects.order_by("code"))  # type: ignore[attr-defined]  # kept for the request
+    return list(request.clusters)  # type: ignore[attr-defined]
+
+
 def written(value: Any) -> str:
     """A value of a run as the page shows it."""
     if value is None or value == "":
@@ -149,7 +168,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         "unmatched",
     )
     list_select_related = ("cluster",)
-    list_filter = (FinishedFilter, "cluster")
+    list_filter = (FinishedFilter, ClusterFilter)
     search_fields = ("job_id",)
     search_help_text = _("By the job’s number, the user name on the cluster, or the Slurm account, written in full.")
     ordering = ("-id",)
@@ -173,7 +192,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        clusters = list(Cluster.objects.values_list("pk", flat=True))
+        clusters = clusters_for(request)
         wanted = Q(cluster__in=clusters, account=term) | Q(user_name=term) | Q(job_id=term)
         if term.isascii() and term.isdigit() and len(term) < 19:
             wanted |= Q(cluster__in=clusters, job_id_raw=int(term))

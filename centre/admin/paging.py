@@ -3,7 +3,9 @@
 from functools import cached_property
 from typing import Any
 
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Page, Paginator
+from django.db.models import Model
 
 COUNTED_ROWS = 10_000
 
@@ -17,9 +19,13 @@ class NumbersFirst(Paginator[Any]):
     def page(self, number: int | str) -> Page[Any]:
         found = self.validate_number(number)
         rows: Any = self.object_list
-        first = (found - 1) * self.per_page
-        numbers = rows.select_related(None).values("pk")[first : first + self.per_page]
-        return self._get_page(rows.filter(pk__in=numbers), found, self)
+        if self.count == 0:
+            rows = rows.none()  # a search that found nothing is not made a second time
+        elif self.num_pages > 1:
+            first = (found - 1) * self.per_page
+            numbers = rows.select_related(None).values_list("pk", flat=True)[first : first + self.per_page]
+            rows = rows.filter(pk__in=list(numbers))
+        return Page(rows, found, self)
 
 
 class CappedPaginator(NumbersFirst):
@@ -34,3 +40,18 @@ class CappedPaginator(NumbersFirst):
     def is_capped(self) -> bool:
         """There may be more rows than were counted."""
         return self.count >= COUNTED_ROWS
+
+
+class Listed(ChangeList):
+    """Rows whose links carry the list's search and filters, so that Close leads back to them.
+
+    Django's own looks each link's address up among all addresses again, at a fifth of a filtered list's cost.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.asked, self.preserved_filters = self.preserved_filters, ""
+
+    def url_for_result(self, result: Model) -> str:
+        address = super().url_for_result(result)
+        return f"{address}?{self.asked}" if self.asked else address

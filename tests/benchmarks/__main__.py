@@ -1,7 +1,7 @@
 """`make bench`: measure, print, and write docs/benchmarks.md.
 
 python -m tests.benchmarks              every section
-python -m tests.benchmarks ledger       only the sections that are named (ledger, import, pages)
+python -m tests.benchmarks ledger       only the sections that are named (ledger, import, pages, admin)
 
 Exit 1 when a limit is not kept, 2 when no PostgreSQL was found.
 """
@@ -148,6 +148,37 @@ between the most and the fewest allocations.
     return all(result.keeps_the_limits for result in results)
 
 
+def admin() -> bool:
+    """What lists and forms of the administration cost with many rows; whether all of them keep the limits."""
+    with own_database() as database:
+        from tests.benchmarks import admin as section
+        from tests.benchmarks.page import circumstances, write_section
+
+        results = section.measure(tell=lambda line: print(line, flush=True))
+    text = f"""## Administration
+
+Every list of the administration where there are 1,000,000 job runs and 1,000,000 ledger entries, and as many of the
+rest as stand beside it: opened as it is, on the last page that is counted, searched, and with every choice of every
+filter. And every form, page of a row, history and act, with {section.FEW.rows:,} and with {section.MANY.rows:,} runs
+and entries. Who looks has every staff role. In brackets stands how many queries a page makes. Counted is processor time
+of one request (Django's test client, so everything but the web server) and of its database session, without parallel
+workers: medians of {section.ROUNDS} rounds.
+
+{section.table_of_lists(results)}
+
+What is filled in or looked at stays the same, so a form may not grow; its rounds take turns between the databases.
+
+{section.table_of_forms(results)}
+
+{circumstances("make bench", f"{database}, Python {sys.version.split()[0]}")}
+"""
+    write_section("admin", text)
+    print(text)
+    for sentence in results.beyond:
+        print(f"!!! {sentence}")
+    return not results.beyond
+
+
 @contextmanager
 def on_sqlite() -> Iterator[tuple[str, Path]]:
     """A migrated SQLite database in a folder of its own: its kind and version, and the folder."""
@@ -183,7 +214,7 @@ def said_by(part: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger, "import": imports, "pages": pages}
+SECTIONS: dict[str, Callable[[], bool]] = {"ledger": ledger, "import": imports, "pages": pages, "admin": admin}
 ON_SQLITE: dict[str, Callable[[], None]] = {"ledger-on-sqlite": ledger_on_sqlite, "import-on-sqlite": imports_on_sqlite}
 """Not for people: the parts of sections that need a process of their own, for they are on another database."""
 

@@ -7,13 +7,13 @@ the time that processors spent, in this process and in the database session, wit
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from time import process_time_ns
-from typing import Final
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlencode
 
 from django.db import connections
@@ -37,16 +37,20 @@ GROWTH_LIMIT: Final = 1.2
 QUERY_LIMIT: Final = 12
 
 
+L = TypeVar("L")
+"""What is known of a database that pages are opened in."""
+
+
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[L]):
     """A page, who opens it, and its address."""
 
     name: str
-    who: Callable[[Looked], User]
-    address: Callable[[Looked], str]
+    who: Callable[[L], User]
+    address: Callable[[L], str]
 
 
-def of_project(name: str, view: str, *args: str, **asked: str) -> Page:
+def of_project(name: str, view: str, *args: str, **asked: str) -> Page[Looked]:
     """A page of the project, as its lead sees it; `args` name what else the address holds."""
 
     def address(looked: Looked) -> str:
@@ -56,7 +60,7 @@ def of_project(name: str, view: str, *args: str, **asked: str) -> Page:
     return Page(name, lambda looked: looked.lead, address)
 
 
-PAGES: Final = (
+PAGES: Final[Sequence[Page[Looked]]] = (
     Page("home", lambda looked: looked.lead, lambda _looked: reverse("projects")),
     of_project("project", "project"),
     of_project("usage", "usage"),
@@ -113,12 +117,12 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(Generic[L]):
     """A database of one size: the connection to it, its session, and what is looked at."""
 
     connection: BaseDatabaseWrapper
     session: int
-    looked: Looked
+    looked: L
 
 
 def measure(
@@ -126,7 +130,7 @@ def measure(
     sizes: Sequence[int] = SIZES,
     amounts: Amounts | None = None,
     rounds: int = ROUNDS,
-    pages: Sequence[Page] = PAGES,
+    pages: Sequence[Page[Looked]] = PAGES,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> list[Measured]:
     """Seed a database for each number of allocations, and open each page in each of them, in turns."""
@@ -140,18 +144,23 @@ def measure(
         return [measured(page, places, rounds=rounds) for page in pages]
 
 
+def filled(size: int, amounts: Amounts, *, at: datetime) -> AbstractContextManager[Place[Looked]]:
+    """A copy of the empty database with so many allocations; gone afterwards."""
+    return filled_by(lambda: seed(size, amounts, at=at), str(size))
+
+
 @contextmanager
-def filled(size: int, amounts: Amounts, *, at: datetime) -> Iterator[Place]:
+def filled_by(fill: Callable[[], L], suffix: str) -> Iterator[Place[L]]:
     """A copy of the empty database, filled; gone afterwards."""
     empty = connections["default"]
-    name = f"{empty.settings_dict['NAME']}_{size}"
+    name = f"{empty.settings_dict['NAME']}_{suffix}"
     close(empty)
     maintain(empty, "CREATE DATABASE {} TEMPLATE {}", name, str(empty.settings_dict["NAME"]))
     own = empty.copy()
     own.settings_dict["NAME"] = name
     try:
         with standing_on(own):
-            looked = seed(size, amounts, at=at)
+            looked = fill()
             execute("SET max_parallel_workers_per_gather = 0")  # a session's own time is all of its time
             place = Place(own, number("SELECT pg_backend_pid()"), looked)
         yield place
@@ -171,7 +180,7 @@ def standing_on(database: BaseDatabaseWrapper) -> Iterator[None]:
         connections["default"] = before
 
 
-def measured(page: Page, places: Mapping[int, Place], *, rounds: int) -> Measured:
+def measured(page: Page[L], places: Mapping[int, Place[L]], *, rounds: int) -> Measured:
     """Open a page so many times at each size, by turns, after it was opened a few times without being counted."""
     clients, queries = {}, {}
     spent: dict[int, list[Spent]] = {size: [] for size in places}
@@ -189,8 +198,8 @@ def measured(page: Page, places: Mapping[int, Place], *, rounds: int) -> Measure
         for n in range(len(order)):
             size = order[(turn + n) % len(order)]
             place = places[size]
-            address = page.address(place.looked)
             with standing_on(place.connection):
+                address = page.address(place.looked)
                 client, server = process_time_ns(), nanoseconds_of(place.session)
                 open_page(clients[size], address)
                 here, there = process_time_ns() - client, nanoseconds_of(place.session) - server

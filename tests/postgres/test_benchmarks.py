@@ -13,7 +13,8 @@ from allocations.models import Allocation, JobRun, LedgerEntry
 from allocations.verifying.totals import wrong_totals
 from allocations.verifying.usage import wrong_daily_usage, wrong_entries_of_usage, wrong_run_charges
 from centre.urls import urlpatterns as of_the_portal
-from tests.benchmarks import imports, job_runs, ledger, pages
+from tests.benchmarks import admin, imports, job_runs, ledger, pages
+from tests.benchmarks.many_projects import Looked
 from tests.benchmarks.many_runs import Amounts
 from tests.benchmarks.page import INTRODUCTION, with_section
 
@@ -110,7 +111,7 @@ urlpatterns = [*of_the_portal, path("grows/", page_that_grows)]
 @pytest.mark.usefixtures("committed")
 @pytest.mark.urls(__name__)
 def test_pages_are_measured_at_each_size_and_one_that_grows_is_caught() -> None:
-    growing = pages.Page("one that grows", lambda looked: looked.lead, lambda _looked: "/grows/")
+    growing: pages.Page[Looked] = pages.Page("one that grows", lambda looked: looked.lead, lambda _looked: "/grows/")
     results = pages.measure(sizes=SIZES, amounts=FEW, rounds=3, pages=[*pages.PAGES, growing])
     *ours, caught = results
     spent = [each for result in results for each in result.spent.values()]
@@ -148,6 +149,54 @@ def test_page_keeps_the_limits_only_with_little_growth_and_few_queries() -> None
     assert measured(12.0, 12).keeps_the_limits
     assert not measured(12.1, 12).keeps_the_limits
     assert not measured(12.0, 13).keeps_the_limits
+
+
+@pytest.mark.usefixtures("committed")
+def test_lists_and_forms_of_the_administration_are_measured() -> None:
+    few, many = admin.Size.of(240, 12), admin.Size.of(480, 24)
+    of = {"allocations.jobrun", "allocations.ledgerentry"}
+    results = admin.measure(few=few, many=many, rounds=1, of=of)
+    assert results.rows == {"allocations.ledgerentry": 481, "allocations.jobrun": 480}
+    ways = [one.way for one, _result in results.lists if one.label == "allocations.jobrun"]
+    assert [way for way in ways if not way.startswith("cluster: ")] == [
+        *(admin.AS_IT_OPENS, "last page"),
+        *(f"search {term}" for term in admin.SEARCHES["allocations.jobrun"]),
+        *("progress: Not finished yet", "progress: Without an allocation"),
+    ]
+    assert len([way for way in ways if way.startswith("cluster: ")]) == 2  # that of the runs, and that of the award
+    beyond = {one.way: queries for one, result in results.lists if (queries := admin.most_queries(result)) > 8}
+    assert beyond == {}
+    forms = {result.page for result in results.forms}
+    assert {
+        "allocations.ledgerentry: change",
+        "allocations.ledgerentry: reverse",
+        "allocations.jobrun: history",
+    } <= forms
+    assert {result.page: result.queries for result in results.forms if len(set(result.queries.values())) > 1} == {}
+    assert len(admin.table_of_lists(results).splitlines()) == 2 + len(of)
+    assert len(admin.table_of_forms(results).splitlines()) == 2 + len(forms)
+
+
+def test_long_list_keeps_tighter_limits_than_a_shorter_one() -> None:
+    def measured(milliseconds: float, queries: int) -> pages.Measured:
+        return pages.Measured("a list", {1_000_000: [pages.Spent(milliseconds, 0.0)] * 3}, {1_000_000: queries})
+
+    results = admin.Results(lists=[], forms=[], rows={"long": 1_000_000, "short": 99_999})
+    kept = {
+        label: [results.keeps_list_limits(label, measured(*each)) for each in ((60, 8), (61, 8), (60, 9), (101, 8))]
+        for label in ("long", "short")
+    }
+    assert kept == {"long": [True, False, False, False], "short": [True, True, True, False]}
+
+
+def test_form_keeps_its_limit_only_without_growth_and_further_queries() -> None:
+    def measured(many: float, queries: int) -> pages.Measured:
+        few = [pages.Spent(20.0, 0.0)] * 3
+        return pages.Measured("a form", {1: few, 2: [pages.Spent(many, 0.0)] * 3}, queries={1: 5, 2: queries})
+
+    assert [admin.keeps_form_limits(measured(*each)) for each in ((23.9, 5), (24.1, 5), (20.0, 6))] == [
+        *(True, False, False)
+    ]
 
 
 def test_a_section_of_the_page_is_written_without_the_others() -> None:
