@@ -112,8 +112,9 @@ class ClusterFilter(admin.SimpleListFilter):
         return [(str(cluster.pk), str(cluster)) for cluster in clusters_for(request)]
 
     def queryset(self, request: Any, queryset: QuerySet[JobRun]) -> QuerySet[JobRun]:
-        known = {choice for choice, _name in self.lookup_choices}
-        return queryset.filter(cluster=self.value()) if self.value() in known else queryset
+        value = self.value() or ""
+        is_known = value in {choice for choice, _name in self.lookup_choices}
+        return queryset.filter(cluster__pk=value) if is_known else queryset
 
 
 def clusters_for(request: HttpRequest) -> list[Cluster]:
