@@ -117,11 +117,18 @@ def ask(
 
 @transaction.atomic
 def approve(*, appointment: Appointment, by: User, at: datetime) -> Appointment:
-    """Approve it as the second person; the role counts from its first day. Raises OwnAppointment, AlreadyDecided."""
+    """Approve it as the second person; the role counts from its first day.
+
+    Raises OwnAppointment, AlreadyDecided, AccountClosed (of `centre.members`): a closed account that is opened again
+    must not come with a role.
+    """
     if by.pk in {appointment.asked_by_id, appointment.user_id}:
         raise OwnAppointment(
             _("Someone else has to approve it: nobody approves what they asked for, nor their own appointment.")
         )
+    person = User.objects.select_for_update(no_key=True).get(pk=appointment.user_id)
+    if not person.is_active:
+        raise members.AccountClosed(_("The account of %(person)s is closed.") % {"person": person.email})
     approved = Appointment.objects.waiting().filter(pk=appointment.pk).update(approved_by=by, approved_at=at)
     if not approved:
         raise AlreadyDecided(_("This appointment was approved or withdrawn in the meantime. Look at it again."))

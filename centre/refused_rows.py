@@ -71,3 +71,21 @@ NOT_AS_DECIDED = """
         WHERE d.id = NEW.decision_id AND d.application_id = NEW.application_id AND d.confirmed_at IS NOT NULL
             AND d.outcome = 'approved' AND d.rate_bp = NEW.rate_bp AND d.amount_cents = NEW.amount_cents)
 """
+CHANGED_TERMS = " OR ".join(
+    (
+        *(
+            f"NEW.{column} <> OLD.{column}"
+            for column in ("id", "user_id", "role", "from_on", "reason", "asked_at", "is_first")
+        ),
+        "COALESCE(NEW.asked_by_id, 0) <> COALESCE(OLD.asked_by_id, 0)",
+        "(OLD.approved_at IS NOT NULL AND (NEW.approved_at IS NULL OR NEW.approved_at <> OLD.approved_at "
+        "OR COALESCE(NEW.approved_by_id, 0) <> COALESCE(OLD.approved_by_id, 0)))",
+        "(OLD.withdrawn_at IS NOT NULL AND (NEW.withdrawn_at IS NULL OR NEW.approved_at IS NOT NULL))",
+        "COALESCE(NEW.until_on, '9999-12-31') > COALESCE(OLD.until_on, '9999-12-31')",
+    )
+)
+LATER_THAN_THE_FIRST = """
+    NEW.is_first AND (
+        EXISTS (SELECT 1 FROM centre_appointment a WHERE NOT a.is_first)
+        OR (SELECT COUNT(*) FROM centre_appointment a WHERE a.is_first) >= 2)
+"""

@@ -19,10 +19,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from centre.refused_rows import (
     ABOVE_THE_CEILING,
+    CHANGED_TERMS,
     CONFIRMED,
     DRAWS_ALREADY,
     DRAWS_ELSEWHERE,
     IS_COVERED_BY_NAME,
+    LATER_THAN_THE_FIRST,
     MORE_THAN_WITHDRAWN,
     NEEDS_TWO_PEOPLE,
     NOT_AS_DECIDED,
@@ -160,6 +162,22 @@ def refused(
 RULES: tuple[Rule, ...] = (
     append_only("centre", "centre_event"),
     append_only("centre", "centre_listprice"),
+    refused(
+        "centre",
+        "centre_appointment",
+        "an_appointment_keeps_its_terms",
+        when=CHANGED_TERMS,
+        message="it is approved, withdrawn or ended earlier, and never changes otherwise",
+        events=("UPDATE",),
+    ),
+    refused(
+        "centre",
+        "centre_appointment",
+        "only_the_first_two_administrators_are_appointed_without_a_second_person",
+        when=LATER_THAN_THE_FIRST,
+        message="one person asks, another approves",
+    ),
+    never_removed("centre", "centre_appointment"),
     no_overlap(
         "centre",
         "centre_poolmapping",

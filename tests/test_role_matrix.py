@@ -87,7 +87,7 @@ centre.project see:tasfgux search:tasfgux add:t change:t delete: suspend:t resum
 centre.representative see:tasfgux add: change: delete: end:t
 centre.site see:tasfgux search:tasfgux add:x change:x delete:
 centre.tenant see:tasfgux search:tasfgux add:t change:t delete: suspend:t resume:t close:t represent:t merge:t
-centre.user see:tasfgux search:tasfgux add:tx change:tx delete: invite:tx [send_links]:tx
+centre.user see:tasfgux search:tasfgux add:tx change:tx delete: invite:tx close:tx reopen:tx [send_links]:tx
 subsidies.application see:tascfgu search:tascfgu add:s change: delete: decide:s refuse:s mend:s withdraw:s
     ineligible:s
 subsidies.award see:tascfgu search:tascfgu add: change: delete:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations.importing.health import Gap
 from allocations.importing.runaways import days_back, runaways, with_cost
-from allocations.importing.standing import LATE_AFTER, NO_WORKER_AFTER, ClusterStanding, standings, unmatched_usage
+from allocations.importing.standing import LATE_AFTER, LOOKED_BACK, NO_WORKER_AFTER, ClusterStanding, standings, unmatched_usage
 from allocations.ledger_pages import Turning
 from allocations.models import QuarantinedRecord
 from allocations.run_states import in_words
@@ -93,6 +93,7 @@ def health_page(request: HttpRequest, page: ModelAdmin[Any]) -> HttpResponse:
         "cards": [card_of(standing) for standing in found],
         "queue": queue,
         "late_hours": LATE_AFTER // timedelta(hours=1),
+        "looked_back_days": LOOKED_BACK.days,
         "no_worker_minutes": NO_WORKER_AFTER // timedelta(minutes=1),
         "gaps": [gap_line(gap, cluster, at=now) for gap, cluster in gaps],
         "gap_turning": turning(gaps, _("Missing windows"), "gaps"),

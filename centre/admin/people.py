@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -15,13 +16,16 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from centre import members
-from centre.admin.acts import act_page, act_urls, row_of_act
+from centre import accounts, appointments, members
+from centre.admin.acts import Effect, act_page, act_urls, row_of_act
+from centre.admin.choosing import ReasonForm
 from centre.admin.kept import ActLink, HistoryInline, KeptAdmin
 from centre.http import signed_in
 from centre.models import Appointment, ClusterUser, Membership, Representative, User
+from centre.permissions import ProjectRole
 
 REFUSALS = (members.MemberError,)
+SHOWN_PROJECTS = 20
 
 
 class StaffFilter(admin.SimpleListFilter):
@@ -121,24 +125,20 @@ class PersonAdmin(KeptAdmin[User]):
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Who changes an address could sign in with it: it stays once the person signed in or was asked for as staff.
 
-        Nobody closes their own account by mistake.
+        Closing and opening an account are acts of their own.
         """
-        shown = ("invited_at", "last_login", "created_at")
+        shown = ("is_active", "invited_at", "last_login", "created_at")
         if obj is None:
             return shown
         settled = obj.last_login is not None or obj.has_usable_password() or obj.appointments.exists()
-        return (
-            *shown,
-            *(("email",) if settled else ()),
-            *(("is_active",) if obj.pk == request.user.pk else ()),
-        )
+        return (*shown, *(("email",) if settled else ()))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Centre staff are changed only by those who may ask for appointments."""
+        """Centre staff, and who is to become it, are changed only by those who may ask for appointments."""
         allowed = super().has_change_permission(request, obj)
-        if not allowed or obj is None or not obj.is_staff:
+        if not allowed or obj is None or request.user.has_perm("centre.add_appointment"):
             return allowed
-        return request.user.has_perm("centre.add_appointment")
+        return not accounts.standing_appointments(obj, at=timezone.now()).exists()
 
     @admin.display(description=_("staff roles"))
     def roles(self, obj: Any) -> str:
@@ -196,12 +196,77 @@ class PersonAdmin(KeptAdmin[User]):
         return request.user.has_perm("centre.invite_user")
 
     def acts(self, request: HttpRequest, obj: User) -> list[ActLink]:
+        links = []
         if obj.is_active and not obj.has_usable_password() and self.has_invite_permission(request):
-            return [ActLink(_("Send first-sign-in link"), "../invite/")]
-        return []
+            links.append(ActLink(_("Send first-sign-in link"), "../invite/"))
+        if obj.pk != request.user.pk and self.has_change_permission(request, obj):
+            links.append(
+                ActLink(_("Close the account"), "../close/")
+                if obj.is_active
+                else ActLink(_("Open the account again"), "../reopen/")
+            )
+        return links
 
     def get_urls(self) -> list[URLPattern]:
-        return [*act_urls(self, [("invite", self.invite)]), *super().get_urls()]
+        acts = [("invite", self.invite), ("close", self.close), ("reopen", self.reopen)]
+        return [*act_urls(self, acts), *super().get_urls()]
+
+    def person_to_change(self, request: HttpRequest, object_id: str) -> User:
+        """The person that an act is about, for who may change them."""
+        person: User = row_of_act(self, request, object_id, "centre.change_user")
+        if not self.has_change_permission(request, person):
+            raise PermissionDenied
+        return person
+
+    def close(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The person signs in no more; the page says what ends with it."""
+        person = self.person_to_change(request, object_id)
+
+        def run(given: dict[str, Any]) -> tuple[str, User]:
+            accounts.close_account(user=person, by=signed_in(request), at=timezone.now(), **given)
+            return gettext("The account of %(person)s is closed.") % {"person": person.email}, person
+
+        return act_page(
+            request,
+            admin=self,
+            row=person,
+            title=_("Close the account"),
+            explanation=_(
+                "The person is signed out with the next click and cannot sign in any more. Nothing that they did is "
+                "lost. Jobs of theirs on the clusters go on: access to a cluster is taken away there."
+            ),
+            facts=((_("E-mail address"), person.email), (capfirst(_("name")), person.name)),
+            effects=effects_of_closing(person),
+            form=ReasonForm(request.POST or None),
+            button=_("Close the account"),
+            danger=True,
+            run=run,
+            refusals=(*REFUSALS, appointments.AppointmentError),
+        )
+
+    def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The person may sign in again, as a member of their teams and without any staff role."""
+        person = self.person_to_change(request, object_id)
+
+        def run(given: dict[str, Any]) -> tuple[str, User]:
+            accounts.reopen_account(user=person, by=signed_in(request), at=timezone.now(), **given)
+            return gettext("The account of %(person)s is open again.") % {"person": person.email}, person
+
+        return act_page(
+            request,
+            admin=self,
+            row=person,
+            title=_("Open the account again"),
+            explanation=_(
+                "The person signs in as before and sees the projects that they still belong to. Staff roles do not "
+                "come back: they are asked for and approved anew."
+            ),
+            facts=((_("E-mail address"), person.email), (capfirst(_("name")), person.name)),
+            form=ReasonForm(request.POST or None),
+            button=_("Open the account again"),
+            run=run,
+            refusals=REFUSALS,
+        )
 
     def invite(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Send one person the link with which they choose their password."""
@@ -229,6 +294,36 @@ class PersonAdmin(KeptAdmin[User]):
             run=run,
             refusals=REFUSALS,
         )
+
+
+def effects_of_closing(person: User) -> list[Effect]:
+    """What the person loses: signing in, staff roles, projects that nobody else leads, tenants they sign for."""
+    roles = [
+        Effect(
+            appointment.get_role_display(),
+            gettext("Waits for approval") if appointment.approved_at is None else gettext("Appointed"),
+            gettext("Withdrawn") if appointment.approved_at is None else gettext("Ends today"),
+        )
+        for appointment in accounts.standing_appointments(person, at=timezone.now())
+    ]
+    memberships = Membership.objects.current().filter(user=person).select_related("project").order_by("project__code")
+    others = (
+        Membership.objects.current()
+        .filter(role=ProjectRole.LEAD, user__is_active=True, project__in=memberships.values("project"))
+        .exclude(user=person)
+    )
+    led = set(others.values_list("project", flat=True))
+    projects = [
+        Effect(
+            membership.project.code,
+            membership.get_role_display(),
+            gettext("Member without access")
+            if membership.role != ProjectRole.LEAD or membership.project_id in led
+            else gettext("Nobody else leads it: make somebody a lead"),
+        )
+        for membership in memberships[:SHOWN_PROJECTS]
+    ]
+    return [Effect(_("May sign in"), _("Yes"), _("No")), *roles, *projects]
 
 
 @admin.register(ClusterUser)
