@@ -17,7 +17,14 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations.importing.health import Gap
 from allocations.importing.runaways import days_back, runaways, with_cost
-from allocations.importing.standing import LATE_AFTER, LOOKED_BACK, NO_WORKER_AFTER, ClusterStanding, standings, unmatched_usage
+from allocations.importing.standing import (
+    LATE_AFTER,
+    LOOKED_BACK,
+    NO_WORKER_AFTER,
+    ClusterStanding,
+    standings,
+    unmatched_usage,
+)
 from allocations.ledger_pages import Turning
 from allocations.models import QuarantinedRecord
 from allocations.run_states import in_words
