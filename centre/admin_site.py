@@ -21,42 +21,62 @@ from centre.http import signed_in
 GROUPS: tuple[tuple[str, Any, str], ...] = (
     (
         "tenants",
-        _("Tenants and teams"),
-        "centre.tenant centre.project centre.membership centre.representative allocations.onboardingupload",
+        _("Tenants and people"),
+        "centre.tenant centre.project centre.membership centre.representative centre.user centre.clusteruser "
+        "centre.invitation allocations.onboardingupload",
     ),
     (
         "gpu-time",
         _("GPU time"),
-        "allocations.allocation allocations.changerequest allocations.ledgerentry allocations.drawingaccount "
-        "allocations.periodendrule allocations.takebackrule "
-        "allocations.takebackwarning allocations.takebackexemption",
+        "allocations.allocation allocations.changerequest allocations.ledgerentry allocations.drawingaccount",
+    ),
+    (
+        "unused-time",
+        _("Hours that are not used"),
+        "allocations.periodendrule allocations.takebackrule allocations.takebackwarning allocations.takebackexemption",
     ),
     (
         "usage",
         _("Usage"),
-        "allocations.jobrun allocations.usageimport allocations.quarantinedrecord allocations.importtoken "
-        "allocations.notice",
+        "allocations.jobrun allocations.usageimport allocations.quarantinedrecord allocations.importtoken",
     ),
     (
         "scheme",
         _("Subsidy scheme"),
-        "subsidies.application subsidies.subsidyproject subsidies.award subsidies.decision subsidies.scheme "
+        "subsidies.application subsidies.decision subsidies.award subsidies.subsidyproject subsidies.scheme "
         "subsidies.fundentry",
     ),
-    ("machines", _("Machines and prices"), "centre.gpupool centre.cluster centre.site centre.outage"),
-    ("people", _("People and roles"), "centre.user centre.appointment centre.clusteruser"),
-    ("centre", _("The centre"), "centre.centre centre.event"),
+    ("machines", _("Machines and prices"), "centre.gpupool centre.outage centre.cluster centre.site"),
+    ("centre", _("Centre and staff"), "centre.appointment centre.centre"),
+    (
+        "records",
+        _("Record keeping"),
+        "centre.event centre.letter allocations.notice allocations.statement",
+    ),
 )
+# What a list is called in the index, where its own name would say too little among the others.
+NAMES: dict[str, Any] = {
+    "centre.membership": _("Members of projects"),
+    "centre.representative": _("Representatives of tenants"),
+    "centre.clusteruser": _("User names on clusters"),
+    "centre.appointment": _("Staff roles"),
+    "centre.centre": _("Name and rules of the centre"),
+    "centre.event": _("Audit trail"),
+    "centre.letter": _("Letters that were sent"),
+    "allocations.notice": _("Notices to teams"),
+    "allocations.statement": _("Statements"),
+}
 # Pages that are no list of a model: group, name, address, and the permission of who may look.
 PAGES: tuple[tuple[str, Any, str, str], ...] = (
     (
         "tenants",
         _("Bring in from a spreadsheet"),
-        "allocations_onboardingupload_add",
+        "admin:allocations_onboardingupload_add",
         "allocations.add_onboardingupload",
     ),
-    ("usage", _("Usage without an allocation"), "allocations_unmatched", "allocations.view_jobrun"),
-    ("usage", _("Import health"), "allocations_import_health", "allocations.view_usageimport"),
+    ("usage", _("Usage without an allocation"), "admin:allocations_unmatched", "allocations.view_jobrun"),
+    ("usage", _("Import health"), "admin:allocations_import_health", "allocations.view_usageimport"),
+    ("machines", _("Capacity board"), "capacity", "allocations.view_capacityboard"),
 )
 NOT_OURS = {
     "password_change_done",
@@ -139,9 +159,13 @@ class PortalAdminSite(AdminSite):
         left = {f"{app['app_label']}.{model['object_name'].lower()}": model for app in apps for model in app["models"]}
         groups: list[Any] = []
         for key, name, labels in GROUPS:
-            models = [left.pop(label) for label in labels.split() if label in left]
+            models = [
+                {**left.pop(label), **({"name": NAMES[label]} if label in NAMES else {})}
+                for label in labels.split()
+                if label in left
+            ]
             models += [
-                {"name": title, "object_name": page, "admin_url": reverse(f"admin:{page}"), "add_url": None}
+                {"name": title, "object_name": page.rpartition(":")[2], "admin_url": reverse(page), "add_url": None}
                 for group, title, page, permission in PAGES
                 if group == key and request.user.has_perm(permission)
             ]
