@@ -22,6 +22,7 @@ from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
 from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
+from allocations.posting import TAKES_DECISIONS
 from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
@@ -148,6 +149,17 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
         return super().get_queryset(request).select_related("project", "pool")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Allocation], search_term: str
+    ) -> tuple[QuerySet[Allocation], bool]:
+        """The list's search, and the search box of a move: there only what can take GPU-hours of the same pool."""
+        found, many = super().get_search_results(request, queryset, search_term)
+        source = request.GET.get("takes_from", "")
+        if source.isascii() and source.isdigit() and len(source) < 19:
+            pool = Allocation.objects.filter(pk=source).values("pool")
+            found = found.filter(pool__in=pool, state__in=TAKES_DECISIONS).exclude(pk=source)
+        return found, many
 
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: Allocation) -> str:

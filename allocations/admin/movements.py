@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.formats import date_format
 from django.utils.translation import gettext
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from allocations.admin.proposing import facts_of, propose_page, reason_field
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.posting import TAKES_DECISIONS
-from centre.admin.choosing import ReasonForm, day
+from centre.admin.choosing import NamedSearch, ReasonForm, day
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import KeptAdmin
 from centre.forms import GpuHoursField
@@ -54,14 +54,18 @@ class TransferForm(forms.Form):
     to_allocation = AllocationsField(
         label=_("To allocation"),
         queryset=Allocation.objects.none(),
+        widget=NamedSearch(ChangeRequest._meta.get_field("to_allocation"), admin.site),
         help_text=_("Allocations of the same GPU pool that take GPU-hours."),
     )
     seconds = GpuHoursField(label=_("GPU-hours to move"), min_value=0)
     reason = reason_field()
 
-    def __init__(self, *args: Any, targets: QuerySet[Allocation], **options: Any) -> None:
+    def __init__(self, *args: Any, source: Allocation, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["to_allocation"].queryset = targets  # type: ignore[attr-defined]  # a field of rows
+        field: Any = self.fields["to_allocation"]
+        others = Allocation.objects.filter(pool=source.pool_id, state__in=TAKES_DECISIONS).exclude(pk=source.pk)
+        field.queryset = others.select_related("project")
+        field.widget.among = {"takes_from": source.pk}
 
 
 def top_up_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocation) -> HttpResponse:
@@ -79,12 +83,6 @@ def top_up_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocati
 
 
 def transfer_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocation) -> HttpResponse:
-    targets = (
-        Allocation.objects.filter(pool=allocation.pool_id, state__in=TAKES_DECISIONS)
-        .exclude(pk=allocation.pk)
-        .select_related("project")
-        .order_by("project__code", "reference")
-    )
     return propose_page(
         request,
         page=page,
@@ -93,7 +91,7 @@ def transfer_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Alloca
         allocation=allocation,
         title=_("Move GPU-hours to another allocation"),
         facts=facts_of(allocation),
-        form=TransferForm(request.POST or None, targets=targets),
+        form=TransferForm(request.POST or None, source=allocation),
         button=_("Continue"),
     )
 

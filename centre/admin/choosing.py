@@ -1,7 +1,10 @@
 """Fields of act pages in which one row out of many is chosen: a search as you type, never a list of everything."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
@@ -18,7 +21,16 @@ from centre.days import validate_day
 
 
 class NamedSearch(AutocompleteSelect):
-    """Django's search box, with a text in it while nothing is chosen, and with the label's name for screen readers."""
+    """Django's search box, with a text in it while nothing is chosen, and with the label's name for screen readers.
+
+    `among` narrows what is searched, by words that the `get_search_results` of the searched list knows.
+    """
+
+    among: Mapping[str, str] = MappingProxyType({})
+
+    def get_url(self) -> str:
+        address: str = super().get_url()
+        return f"{address}?{urlencode(self.among)}" if self.among else address
 
     @property
     def media(self) -> Media:
