@@ -118,11 +118,10 @@ def django_db_setup(
     """Make the test database for `db` and for `committed` (pytest-django's own makes it for tests marked django_db)."""
     name = str(settings.DATABASES["default"]["TEST"]["NAME"])
     with django_db_blocker.unblock():
-        if not ON_POSTGRES:
-            migrated.take(name)
+        target = None if ON_POSTGRES else migrated.take(name)
         made = setup_databases(verbosity=0, interactive=False, keepdb=not ON_POSTGRES)
-        if not ON_POSTGRES:
-            migrated.keep(name)
+        if target is not None:
+            migrated.keep(name, target)
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

@@ -34,16 +34,16 @@ def made_from() -> set[Path]:
     return found
 
 
-def take(database: str) -> None:
-    """Begin with a copy of the kept database; without one, with nothing."""
+def take(database: str) -> Path:
+    """Begin with a copy of the kept database; without one, with nothing. Returns where what comes of it is kept."""
     if (source := kept()).exists():
         shutil.copyfile(source, database)
+    return source
 
 
-def keep(database: str) -> None:
-    """Keep a copy of the migrated database, unless it is there; those of other days go."""
-    target = kept()
-    if target.exists():
+def keep(database: str, target: Path) -> None:
+    """Keep a copy of the migrated database, unless it is there, or its sources changed meanwhile; old ones go."""
+    if target.exists() or target != kept():
         return
     KEPT.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(f".{os.getpid()}")
