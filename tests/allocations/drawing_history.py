@@ -84,7 +84,7 @@ def histories(draw: st.DrawFn) -> History:
                 st.sampled_from(POOLS),
                 st.sampled_from(ACCOUNTS),
                 span,
-            ),
+            ).filter(lambda cover: cover not in covers),  # the same again is the row that stands: no second one
             max_size=3,
         )
     )
