@@ -3,7 +3,7 @@
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.core import checks
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -20,6 +20,7 @@ class CentreConfig(AppConfig):
     def ready(self) -> None:
         from centre import desk, registry, reports, tabs, triggers  # noqa: PLC0415  models are ready only now
 
+        pre_migrate.connect(triggers.lift_before_migrate, dispatch_uid="centre.triggers")
         post_migrate.connect(triggers.install_after_migrate, dispatch_uid="centre.triggers")
         checks.register(triggers.check_installed, checks.Tags.database)
         registry.add_reports(*reports.REPORTS)
