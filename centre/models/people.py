@@ -1,9 +1,11 @@
 """People who sign in, and the staff roles to which some of them are appointed."""
 
+from contextlib import suppress
 from datetime import date
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 from django.db import models
 from django.db.models import F, Q
@@ -81,7 +83,8 @@ class User(AbstractBaseUser):
 
     def clean(self) -> None:
         self.email = self.email.lower()
-        self.name = person_name(self.name)
+        with suppress(ValidationError):  # the field's own validator says what is wrong with it
+            self.name = person_name(self.name)
 
     def get_full_name(self) -> str:
         return self.name or self.email
