@@ -36,6 +36,7 @@ ALLOWED = re.compile(
     | \b(?:Submit|Start|End|AllocTRES|NUL)[ ]?(?=[\u4e00-\u9fff、])
     | (?<=\d)[\s\u00a0](?:KB|MB)\b
     | HK\$ | <?[\w.+-]+@[\w.-]+>? | https?://\S+ | gres/gpu(?::\w+)? | Asia/Hong_Kong
+    | \b[a-z]+\.csv\b | ^English$  # a file's name; a language is named in itself
     | \bmanage\.py[ ][a-z_]+ | (?<=例如[「“])[a-z]+-[a-z]+(?=[」”])  # the operator’s command; a code as an example
     | \b(?:True|False|PENDING|RUNNING|COMPLETED)\b | \bbilling=\S+  # Django's words for tick and cross; Slurm's states
     | \b(?:[a-z]+[ :-])?[a-z]+(?:-[a-z\d]+)*-\d+(?::[\w-]+)*        # codes and sources: award S-1, usage import-1:2
