@@ -121,7 +121,7 @@ def world() -> dict[str, Any]:
         make.Run(account="nobody-1", partition=pool.code, start_at=began, end_at=timezone.now(), name="無主"),
         cluster=cluster,
     )
-    asked = {"project": project, "reason": "訓練未完", "by": lead, "at": timezone.now()}
+    asked: dict[str, Any] = {"project": project, "reason": "訓練未完", "by": lead, "at": timezone.now()}
     requests.ask(kind=ChangeRequest.Kind.TOP_UP, allocation=allocation, seconds=36_000, **asked)
     until = allocation.end_on + timedelta(days=30)
     requests.ask(kind=ChangeRequest.Kind.EXTENSION, allocation=allocation, until_on=until, **asked)

@@ -101,14 +101,17 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
         return {**super().get_model_perms(request), "add": False}
 
     def get_urls(self) -> list[URLPattern]:
-        acts: list[Any] = [
-            ("apply", self.apply),
-            ("look-again", self.look_again),
-            ("wrong/<str:kind>", self.wrong),
-            ("file/<str:kind>", self.file),
+        prefix, guarded = "allocations_onboardingupload", self.admin_site.admin_view
+        of_a_kind = (("wrong", self.wrong), ("file", self.file))
+        return [
+            path("out/<str:kind>/", guarded(self.out), name=f"{prefix}_out"),
+            *(
+                path(f"<path:object_id>/{word}/<str:kind>/", guarded(view), name=f"{prefix}_{word}")
+                for word, view in of_a_kind
+            ),
+            *act_urls(self, [("apply", self.apply), ("look-again", self.look_again)]),
+            *super().get_urls(),
         ]
-        out = path("out/<str:kind>/", self.admin_site.admin_view(self.out), name="allocations_onboardingupload_out")
-        return [out, *named_simply(act_urls(self, acts)), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         return super().changelist_view(request, {"downloads": downloads_of(request), **(extra_context or {})})
@@ -198,13 +201,6 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
         if request.method not in {"GET", "HEAD"}:
             return HttpResponseNotAllowed(["GET", "HEAD"])
         return as_download(chunks_of(kind, signed_in(request)), f"{kind}.csv")
-
-
-def named_simply(urls: list[URLPattern]) -> list[URLPattern]:
-    """The addresses, named by their first word where a kind of file follows: `..._wrong`."""
-    for url in urls:
-        url.name = (url.name or "").partition("/")[0]
-    return urls
 
 
 def downloads_of(request: HttpRequest) -> list[tuple[str, str]]:

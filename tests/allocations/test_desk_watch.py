@@ -91,7 +91,7 @@ def test_one_that_ends_tells_hours_left_and_when_they_run_out(officer: User, poo
     project = make.project("maps", tenant=make.tenant(name_en="Harbour University"))
     rows = [ending(days=20, pool=pool, hours=48, project=project), ending(days=20, pool=pool, reference="UNUSED")]
     told(pool.cluster, *(run_of(rows[0], days_ago=day, hours=6) for day in range(1, 8)))
-    notes = [line.note for line in groups(officer)[ENDING].lines]
+    notes = [str(line.note) for line in groups(officer)[ENDING].lines]
     assert notes[0].startswith("1,000 GPU-hours left. No usage yet. For ")
     assert notes[1].startswith("6 GPU-hours left. Runs out ")
     assert notes[1].endswith(" For maps of Harbour University.")
@@ -126,8 +126,8 @@ def test_idle_are_those_with_hours_and_without_use_the_most_hours_first(officer:
     assert idle_references(officer) == ["BEFORE", "THIRTY", "NEVER"]
     lines = groups(officer)[IDLE].lines
     used_on = date_format((timezone.now() - 45 * DAY).astimezone(pool.cluster.zone))
-    assert lines[0].note.startswith(f"Last used on {used_on}. The period ends on ")
-    assert lines[2].note.startswith("Never used. The period ends on ")
+    assert str(lines[0].note).startswith(f"Last used on {used_on}. The period ends on ")
+    assert str(lines[2].note).startswith("Never used. The period ends on ")
     assert (lines[0].title, lines[0].url) == ("BEFORE has 899 GPU-hours left", page_of(before))
 
 

@@ -108,7 +108,9 @@ def test_over_commitment_appears_when_capacity_shrinks(client: Client) -> None:
     assert "No month shown has more committed than available." in before
     assert "over by" not in before
     assert "Over-committed" in after
-    assert "More is committed than available in 1 of the months shown: July 2026, over by 240 GPU-hours (47.6 %)." in after
+    assert (
+        "More is committed than available in 1 of the months shown: July 2026, over by 240 GPU-hours (47.6 %)." in after
+    )
     assert "1 → 0 0 from 22 Jul 2026" in after
     assert "−240" in after
 
