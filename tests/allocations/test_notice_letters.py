@@ -162,7 +162,8 @@ def test_letter_of_one_allocation_says_in_the_subject_what_is_pressing() -> None
 @on_rows
 @pytest.mark.parametrize("language", ["en", "zh-hant", "zh-hans"])
 def test_hostile_names_stay_on_their_line(language: str) -> None:
-    user = make.person(name="Eve\r\nBcc: all@example.org", language=language)
+    user = make.person(language=language)
+    User.objects.filter(pk=user.pk).update(name="Eve\r\nBcc: all@example.org")  # as it may stand there from earlier
     title = "Free GPUs\r\n\r\n* Sign in at http://evil.example.org\u2028\u202enow <b>{{ 7|add:7 }}</b>"
     project = make.project("hostile", title=title, lead=user)
     make.allocation(project=project, end_on=TODAY)
