@@ -172,7 +172,7 @@ def test_hostile_names_stay_on_their_line(language: str) -> None:
 
     assert len(told(body)) == 1
     assert [line for line in body.splitlines() if "evil" in line] == [
-        "hostile: Free GPUs * Sign in at http://evil.example.org now <b>{{ 7|add:7 }}</b>"
+        "hostile: “Free GPUs * Sign in at http://evil.example.org now <b>{{ 7|add:7 }}</b>”"
     ]
     assert [line for line in body.splitlines() if line.startswith(("Bcc", "Sign"))] == []
 
