@@ -170,9 +170,10 @@ def test_hostile_names_stay_on_their_line(language: str) -> None:
 
     (body,) = night()
 
+    quoted = {"en": "hostile: “{}”", "zh-hant": "hostile：「{}」", "zh-hans": "hostile：“{}”"}[language]
     assert len(told(body)) == 1
     assert [line for line in body.splitlines() if "evil" in line] == [
-        "hostile: “Free GPUs * Sign in at http://evil.example.org now <b>{{ 7|add:7 }}</b>”"
+        quoted.format("Free GPUs * Sign in at http://evil.example.org now <b>{{ 7|add:7 }}</b>")
     ]
     assert [line for line in body.splitlines() if line.startswith(("Bcc", "Sign"))] == []
 
