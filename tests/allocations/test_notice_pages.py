@@ -74,6 +74,35 @@ def test_letter_that_cannot_be_declined_is_no_choice(client: Client) -> None:
     assert list(NoticeOptOut.objects.all()) == []
 
 
+def test_person_chooses_the_language_of_their_letters_and_letters_follow(client: Client) -> None:
+    lead = told_lead(make.allocation(end_on=TODAY))
+    client.force_login(lead)
+    assert client.get("/notices/").context["language"]["language"].value() == "en"
+
+    response = client.post("/notices/", {"language": "zh-hant"})
+
+    assert (response.status_code, response["Location"]) == (302, "/notices/")
+    assert "Saved. Your letters are written in this language from now on." in text_of(client)
+    assert client.get("/notices/").context["language"]["language"].value() == "zh-hant"
+    letters_sent()
+    assert mail.outbox[-1].to == [lead.email]
+    assert not mail.outbox[-1].body.isascii()
+    assert "Good day," not in mail.outbox[-1].body
+    assert list(NoticeOptOut.objects.all()) == []  # the other form of the page is left as it was
+
+
+@pytest.mark.parametrize("language", ["", "tlh"])
+def test_unknown_language_is_refused_in_words_and_changes_nothing(client: Client, language: str) -> None:
+    user = make.person()
+    client.force_login(user)
+    response = client.post("/notices/", {"language": language})
+    assert (response.status_code, response.context["language"].errors) == (
+        200,
+        {"language": ["Choose one of the languages."]},
+    )
+    assert User.objects.get(pk=user.pk).language == "en"
+
+
 def test_record_shows_what_letters_told_this_person_and_nobody_else(client: Client) -> None:
     allocation = make.allocation(project=make.project("mine"), reference="AWARD-1", end_on=TODAY + timedelta(days=9))
     lead = told_lead(allocation)

@@ -178,6 +178,13 @@ def test_forgotten_password_is_mended_with_and_without_one_before() -> None:
         assert signed_in(client) == str(user.pk)
 
 
+def test_letter_of_a_forgotten_password_is_in_the_persons_language() -> None:
+    for language in ("en", "zh-hant"):
+        user = make.person(f"{language}@example.org", language=language)
+        Client().post(reverse("account_reset_password"), {"email": user.email})
+    assert ["Choose a new password" in letter.subject for letter in mail.outbox] == [True, False]
+
+
 def test_no_letter_goes_to_a_closed_account_or_an_unknown_address() -> None:
     newcomer()
     User.objects.update(is_active=False)

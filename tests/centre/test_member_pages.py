@@ -275,6 +275,54 @@ def test_wrong_input_is_said_and_kept(project: Project, lead: User) -> None:
     assert Invitation.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("field", "typed", "told"),
+    [
+        ("email", "", "Write the e-mail address of the person."),
+        ("email", "a\x00b@example.org", "“a\x00b@example.org” is not an e-mail address."),
+        ("email", "a" * 250 + "@example.org", "The e-mail address is longer than 254 characters."),
+        (
+            "email",
+            "用戶@例子.公司",
+            "Before the @ of an e-mail address only Latin letters without accents, digits and signs can stand. "
+            "Use another address of the person.",
+        ),
+        ("name", "x" * 201, "The name has 201 characters. Shorten it to 200 or fewer."),
+        (
+            "name",
+            "Gwen\x00",
+            "The name holds a character that cannot be seen (U+0000). Type the name instead of pasting it.",
+        ),
+        ("name", "www.evil", "Write the name alone, without a web or e-mail address."),
+        ("language", "tlh", "Choose one of the languages."),
+        ("language", "", "Choose a language for the letter."),
+        ("role", "", "Choose a role."),
+        ("role", "emperor", "Choose one of the roles."),
+    ],
+)
+def test_each_wrong_input_is_told_in_one_sentence_of_ours(
+    project: Project, lead: User, field: str, typed: str, told: str
+) -> None:
+    page = signed_in(lead).post(f"{PAGE}invite/", FORM | {field: typed})
+    assert (page.status_code, page.context["form"].errors) == (200, {field: [told]})
+    assert (Invitation.objects.count(), mail.outbox) == (0, [])
+
+
+def test_a_domain_in_chinese_is_invited_in_its_ascii_form(project: Project, lead: User) -> None:
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        answer = signed_in(lead).post(f"{PAGE}invite/", FORM | {"email": "guest@例子.公司"})
+    assert (answer.status_code, [letter.to for letter in mail.outbox]) == (302, [["guest@xn--fsqu00a.xn--55qx5d"]])
+
+
+def test_name_of_a_person_turns_no_text_beside_it(project: Project, lead: User, member: User) -> None:
+    User.objects.filter(pk=member.pk).update(name="علی رضا")
+    client, pk = signed_in(lead), part(member)
+    for act in ("role", "remove"):
+        assert "<bdi>علی رضا</bdi>" in client.get(f"{PAGE}{pk}/{act}/").content.decode()
+    page = client.post(f"{PAGE}{pk}/role/", {"role": "viewer"}, follow=True).content.decode()
+    assert "<bdi>\u2068علی رضا\u2069 is now: Viewer.</bdi>" in page
+
+
 def test_undelivered_letter_stands_on_the_page(project: Project, lead: User) -> None:
     row = invitations.invite_to_project(
         project=project, email="guest@example.org", role=ProjectRole.MEMBER, by=lead, at=NOW

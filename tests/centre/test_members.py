@@ -32,6 +32,33 @@ def test_email_address_refuses_what_is_none(text: str) -> None:
         members.email_address(text)
 
 
+def test_address_is_one_and_the_same_however_its_domain_was_typed() -> None:
+    typed = ("guest@例子.公司", "Guest@XN--fsqu00a.xn--55qx5d", "guest@例子。公司", "ＧＵＥＳＴ@例子.公司")
+    assert [members.email_address(text) for text in typed[:3]] == ["guest@xn--fsqu00a.xn--55qx5d"] * 3
+    for text in (typed[3], "用戶@例子.公司", "José@example.org", "\u212aate@example.org"):
+        with pytest.raises(members.NotAnAddress, match="only Latin letters without accents"):
+            members.email_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["guest@例" + "子" * 80 + ".公司", "guest@例..公司", "guest@\u202e例.公司", "@例子.公司"]
+)
+def test_domain_that_cannot_be_written_in_ascii_is_refused_in_words(text: str) -> None:
+    with pytest.raises(members.NotAnAddress, match="is not an e-mail address"):
+        members.email_address(text)
+
+
+def test_choosing_a_language_is_recorded_once_and_only_a_known_one_is_taken() -> None:
+    user, at = make.person(), timezone.now()
+    for _twice in range(2):
+        members.choose_language(user=user, language="zh-hant", at=at)
+    with pytest.raises(members.NotALanguage, match="Choose one of the languages"):
+        members.choose_language(user=user, language="tlh", at=at)
+    assert (user.language, User.objects.get(pk=user.pk).language) == ("zh-hant", "zh-hant")
+    recorded = Event.objects.filter(act="choose_language").values_list("actor", "object_id", "changes")
+    assert list(recorded) == [(user.pk, str(user.pk), {"language": ["en", "zh-hant"]})]
+
+
 def test_add_member_is_refused_twice_and_leaves_one_row() -> None:
     project, user, at = make.project(), make.person(), timezone.now()
     members.add_member(project=project, user=user, role=ProjectRole.MEMBER, by=None, at=at)
