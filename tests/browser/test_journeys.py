@@ -27,6 +27,15 @@ def sign_in(screen: Page, user: User) -> None:
     screen.wait_for_load_state()
 
 
+def search_and_choose(screen: Page, typed: str, row: str) -> None:
+    """In the only search box of a page: type, and take the row, which is the only one that is found."""
+    screen.get_by_role("combobox").click()
+    screen.get_by_role("searchbox").press_sequentially(typed)
+    expect(screen.get_by_role("option")).to_have_text([row])
+    screen.get_by_role("option").click()
+    expect(screen.get_by_role("combobox")).to_contain_text(row)
+
+
 def charged(project: str) -> dict[str, int]:
     """GPU-seconds by Slurm account, added up by the database from the run charges."""
     with connection.cursor() as cursor:
@@ -139,7 +148,7 @@ def test_one_officer_moves_hours_and_another_approves(page: OpenPage) -> None:
     screen = page(f"/admin/allocations/allocation/{centre.subsidised.pk}/change/", user=first)
     screen.get_by_role("link", name="Move GPU-hours", exact=True).click()
     screen.get_by_label("GPU-hours", exact=False).first.fill("100")
-    screen.locator("select").first.select_option(str(centre.paid.pk))
+    search_and_choose(screen, "maps-paid", centre.paid.reference)
     screen.get_by_label("Reason").fill("The second survey is paid for.")
     screen.get_by_role("button", name="Continue", exact=True).click()
     expect(screen.get_by_text("Nothing has happened yet.")).to_be_visible()
