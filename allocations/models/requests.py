@@ -41,7 +41,6 @@ class ChangeRequest(models.Model):
         REFUND = "refund", _("Refund job runs")
         REVERSAL = "reversal", _("Reverse a ledger entry")
         EXTENSION = "extension", _("A longer period")
-        EARLY_END = "early_end", _("An earlier end of the period")
         TRANSFER = "transfer", _("Move GPU-hours to another allocation")
         MEMBERS = "members", _("More members")
         OTHER = "other", _("Something else")
@@ -138,7 +137,6 @@ class ChangeRequest(models.Model):
                         "refund",
                         "reversal",
                         "extension",
-                        "early_end",
                         "transfer",
                         "members",
                         "other",
