@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet, Subquery, Sum
+from django.db.models import Prefetch, Q, QuerySet, Subquery, Sum, prefetch_related_objects
 from django.db.models.expressions import OuterRef, RawSQL
 from django.db.models.functions import Coalesce
 from django.utils.translation import pgettext_lazy
@@ -32,10 +32,21 @@ Accounts = Mapping[tuple[int, str], bool]
 
 def drawing_allocations(project: Project) -> list[Allocation]:
     """A project's allocations, void ones too, with pool, `books_as_of` and further accounts; two queries."""
+    rows = allocations_of(project)
+    add_accounts(rows)
+    return rows
+
+
+def allocations_of(project: Project) -> list[Allocation]:
+    """The same without their further accounts; one query."""
     rows = Allocation.objects.filter(project=project).with_shared_account().with_as_of()
+    return list(rows.select_related("pool__cluster__site").order_by("-end_on", "-start_on", "reference"))
+
+
+def add_accounts(allocations: list[Allocation]) -> None:
+    """Their further accounts; one query."""
     further = DrawingAccount.objects.standing().order_by("account", "from_on")
-    rows = rows.select_related("pool__cluster__site").prefetch_related(Prefetch("drawing_accounts", further))
-    return list(rows.order_by("-end_on", "-start_on", "reference"))
+    prefetch_related_objects(allocations, Prefetch("drawing_accounts", further))
 
 
 def accounts_of(allocations: Iterable[Allocation]) -> dict[tuple[int, str], bool]:

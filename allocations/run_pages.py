@@ -16,7 +16,16 @@ from allocations.ledger_pages import LARGEST_NUMBER
 from allocations.models import Allocation, DailyUsage, JobRun
 from allocations.models.usage import Outcome
 from allocations.quota import day_today, whole_day
-from allocations.run_lists import TeamRunTable, Wanted, accounts_of, drawing_allocations, page_of, place_in
+from allocations.run_lists import (
+    TeamRunTable,
+    Wanted,
+    accounts_of,
+    add_accounts,
+    allocations_of,
+    drawing_allocations,
+    page_of,
+    place_in,
+)
 from allocations.run_money import payers_of
 from allocations.run_states import in_words
 from allocations.run_told import MOST_ENTRIES, costs_of, how_it_ended, long_text, told_of
@@ -109,13 +118,14 @@ def members(form: RunForm) -> list[tuple[str, str]]:
 def run(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     """One run of the project; a run of another's does not exist here."""
     team = team_page(request, code, section="runs")
-    allocations = drawing_allocations(team.project)
+    allocations = allocations_of(team.project)
     known = JobRun.objects.select_related("cluster__site").with_member_names()
     found = get_object_or_404(known, pk=min(pk, LARGEST_NUMBER))
     costs = costs_of(found, allocations)
-    may_be_anothers = accounts_of(allocations).get((found.cluster_id, found.account), True)
-    if may_be_anothers and not costs:
-        raise Http404
+    if not costs:
+        add_accounts(allocations)
+        if accounts_of(allocations).get((found.cluster_id, found.account), True):  # it may be another project's
+            raise Http404
     state, tone = in_words(found.state)
     context = {
         "run": found,

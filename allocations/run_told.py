@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
-from django.db.models import BooleanField, QuerySet, Sum, Value
+from django.db.models import BooleanField, OuterRef, QuerySet, Sum, Value
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -15,6 +16,7 @@ from allocations.explaining import gpus_on, seconds_on
 from allocations.models import Allocation, JobRun, RunCharge, RunObservation, RunRefund
 from allocations.run_states import in_words
 from centre.models import PoolMapping
+from centre.prices import price_on
 from centre.templatetags.portal import grouped
 
 MOST_ENTRIES = 20  # of one day
@@ -48,12 +50,16 @@ def how_it_ended(run: Any) -> str:
 
 @dataclass
 class DayCost:
-    """What a run cost on one day of one allocation, in GPU-seconds, and the entries that charged it."""
+    """What a run cost on one day of one allocation, in GPU-seconds, and the entries that charged it.
+
+    `price` is the list price of that day in cents per GPU-hour; None before the first.
+    """
 
     allocation: Allocation
     day: date
     gpus: int
     gpu_time: int
+    price: int | None = None
     seconds: int = 0
     refunded: int = 0
     entries: list[int] = field(default_factory=list)
@@ -88,11 +94,11 @@ def costs_of(run: JobRun, allocations: list[Allocation]) -> list[DayCost]:
     rows = charged.union(charge_rows(RunRefund, run, by_number, is_refund=True), all=True)
     typed = typed_names({row.pool_id for row in allocations}) if len(gpu_parts(run.alloc_tres)) > 1 else {}
     costs: dict[tuple[date, int], DayCost] = {}
-    for day, number, is_refund, entry, seconds in sorted(rows):
+    for day, number, is_refund, entry, price, seconds in sorted(rows, key=itemgetter(0, 1, 2, 3)):
         allocation = by_number[number]
         if (day, number) not in costs:
             gpus = gpus_on(run, day, typed.get(allocation.pool_id, []))
-            costs[day, number] = DayCost(allocation, day, gpus=gpus, gpu_time=seconds_on(run, day))
+            costs[day, number] = DayCost(allocation, day, gpus=gpus, gpu_time=seconds_on(run, day), price=price)
         cost = costs[day, number]
         if is_refund:
             cost.refunded += seconds
@@ -103,10 +109,11 @@ def costs_of(run: JobRun, allocations: list[Allocation]) -> list[DayCost]:
 
 
 def charge_rows(model: Any, run: JobRun, allocations: Iterable[int], *, is_refund: bool) -> QuerySet[Any]:
-    """(day, allocation, whether it is a refund, entry, GPU-seconds) of a run's charges or refunds."""
+    """(day, allocation, whether it is a refund, entry, list price, GPU-seconds) of a run's charges or refunds."""
     rows: QuerySet[Any] = model.objects.filter(run=run, allocation__in=allocations).order_by()
-    told = rows.annotate(is_refund=Value(is_refund, output_field=BooleanField()))
-    of_day = told.values_list("day", "allocation_id", "is_refund", "entry_id")
+    price = price_on(OuterRef("allocation__pool"), OuterRef("day"))
+    told = rows.annotate(is_refund=Value(is_refund, output_field=BooleanField()), price=price)
+    of_day = told.values_list("day", "allocation_id", "is_refund", "entry_id", "price")
     sums: QuerySet[Any] = of_day.annotate(sum=Sum("seconds"))
     return sums
 

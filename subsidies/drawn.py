@@ -16,6 +16,7 @@ from django.db.models import BigIntegerField, Case, F, Max, OuterRef, QuerySet, 
 from django.db.models.functions import Cast, Coalesce
 
 from allocations.models import DailyUsage, RunRefund, UsageImport
+from centre.prices import price_on
 from subsidies import prices
 from subsidies.models import Award, AwardGrant
 
@@ -80,6 +81,12 @@ def drawn_by(awards: Sequence[Award]) -> dict[int, Drawn]:
     }
 
 
+def drawn_on(allocations: Iterable[int], *, award: Award) -> Drawn:
+    """The figures of an award whose allocations are known; one query."""
+    usage = together(_usage_of(allocations).values())
+    return drawn(usage, rate_bp=award.rate_bp, amount_cents=award.amount_cents)
+
+
 def known_until(clusters: Collection[int]) -> datetime | None:
     """Up to when usage is known on all of these clusters (by id); None while one of them has no import."""
     latest = dict(
@@ -105,7 +112,7 @@ def _usage_of(allocations: Iterable[int]) -> dict[int, Usage]:
 
 def _valued(rows: QuerySet[Any], *, sign: int) -> QuerySet[Any, tuple[int, int, int, int]]:
     """(allocation, GPU-seconds, cent-seconds at each day's list price, GPU-seconds without a price), times the sign."""
-    price = prices.price_on(OuterRef("allocation__pool"), OuterRef("day"))
+    price = price_on(OuterRef("allocation__pool"), OuterRef("day"))
     signed = F("seconds") * Value(sign)
     valued: QuerySet[Any, tuple[int, int, int, int]] = (
         rows.annotate(price=price)

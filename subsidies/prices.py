@@ -7,8 +7,6 @@ subsidy (cents)     =  the same x rate in basis points / 10000
 from collections.abc import Iterable, Sequence
 from datetime import date
 
-from django.db.models import OuterRef, Subquery
-
 from centre.amounts import rounded
 from centre.models import GpuPool, ListPrice
 
@@ -29,12 +27,6 @@ def list_value_cents(of: int) -> int:
 def subsidy_cents(of: int, *, rate_bp: int) -> int:
     """The share of cent-seconds that a rate pays, in cents."""
     return rounded(of * rate_bp, PER_HOUR * PER_WHOLE)
-
-
-def price_on(pool: OuterRef, day: OuterRef | date) -> Subquery:
-    """In SQL: cents per GPU-hour of a pool on a day; NULL before its first price."""
-    prices = ListPrice.objects.filter(pool=pool, from_on__lte=day).order_by("-from_on")
-    return Subquery(prices.values("cents_per_gpu_hour")[:1])
 
 
 def list_prices(pools: Sequence[GpuPool], *, on: date) -> dict[int, int]:
