@@ -32,6 +32,8 @@ from tests.postgres.import_processes import Where, here
 
 PATIENCE = 60
 KILLED = -signal.SIGKILL
+NAMED = "import_worker"
+"""What a worker's connections are called at the server, to tell them from those of the test itself."""
 
 
 @dataclass
@@ -147,7 +149,8 @@ def worker(*, die_at: int = 0, options: str = "", send: Send | None = None) -> W
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.postgres.taking", "tests.postgres.import_killing"])
-    where = here(options=options) if options else here()
+    is_postgres = connection.vendor == "postgresql"
+    where = here(options=f"-c application_name={NAMED} {options}") if is_postgres else here()
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, where, die_at, send), daemon=True)
     process.start()

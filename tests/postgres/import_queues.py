@@ -22,6 +22,7 @@ from tests.allocations.life_exports import whole_look
 from tests.allocations.slurm_life import DAY
 from tests.allocations.stored_books import rows, stored_books
 from tests.postgres.import_batches import BEGIN, Batch, Place, batch_of, is_late, place_of
+from tests.postgres.import_killing import NAMED
 
 PATIENCE = 60
 EXPORTS = 3
@@ -142,13 +143,14 @@ def queued(told: Story, *, project: Project, order: Sequence[int]) -> Queue:
 
 
 def wait_for_backends() -> None:
-    """Until the server has noticed that a killed client is gone: its transaction is rolled back by then."""
+    """Until the server has noticed that a killed worker is gone: its transaction is rolled back by then."""
     if connection.vendor != "postgresql":
         return
     deadline = time.monotonic() + PATIENCE
-    while rows(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "AND backend_type = 'client backend'"
+    while left := rows(
+        "SELECT pid, state, wait_event, query FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = %s",
+        NAMED,
     ):
-        assert time.monotonic() < deadline, "the server keeps the connection of a process that is gone"
+        assert time.monotonic() < deadline, f"the server keeps the connection of a process that is gone: {left}"
         time.sleep(0.005)

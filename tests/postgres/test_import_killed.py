@@ -10,7 +10,7 @@ from allocations.verifying import differences
 from centre.models import Project
 from tests import make
 from tests.allocations.stored_books import rows
-from tests.postgres.import_killing import Worker, worker
+from tests.postgres.import_killing import NAMED, Worker, worker
 from tests.postgres.import_queues import EXPORTS, Queue, Story, queued, story, wait_for_backends
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -85,8 +85,9 @@ def cut_off_workers(times: int, chance: random.Random) -> None:
         queue, its = trial.queue(), worker()
         trial.wait()
         cut = rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = %s",
+            NAMED,
         )
         ended, _points = its.end()
         assert ended == "ended" or ended.startswith("OperationalError")
