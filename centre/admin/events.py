@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from centre.admin.kept import HistoryAdmin, act_told, changes_told
+from centre.admin.kept import HistoryAdmin
+from centre.admin.telling import act_told, changes_told
 from centre.models import Event, User
 
 

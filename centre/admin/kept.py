@@ -34,7 +34,7 @@ from centre import audit, registry
 from centre.admin import editing
 from centre.admin.meanwhile import Below
 from centre.admin.paging import CappedPaginator, Listed, NumbersFirst
-from centre.admin.told import act_in_words, fact_in_words
+from centre.admin.telling import act_told, changes_told
 from centre.http import signed_in
 from centre.models import Event, User
 
@@ -285,33 +285,6 @@ def record_save(request: HttpRequest, obj: models.Model, fields: Sequence[str], 
         at=timezone.now(),
         changes=audit.changes_between(before, after),
     )
-
-
-@dataclass(frozen=True)
-class Told:
-    """One changed fact of an event, as a person reads it."""
-
-    label: str
-    before: str
-    after: str
-
-
-def act_told(event: Event) -> str:
-    """The act as a person reads it: “Tenant changed”."""
-    return act_in_words(event.act)
-
-
-def changes_told(event: Event, model: type[models.Model]) -> list[Told]:
-    """The changes of an event with the names that the screen uses for the columns."""
-    labels = {field.name: capfirst(str(field.verbose_name)) for field in model._meta.concrete_fields}
-    choices = {field.name: dict(field.flatchoices) for field in model._meta.concrete_fields if field.choices}
-    told: list[Told] = []
-    for name, change in event.changes.items():
-        pair = change if isinstance(change, list) and len(change) == 2 else [None, change]
-        words = choices.get(name, {})
-        before, after = ("" if value is None else str(words.get(str(value), value)) for value in pair)
-        told.append(Told(label=labels.get(name) or fact_in_words(name), before=before, after=after))
-    return told
 
 
 class HistoryAdmin(KeptAdmin[Row]):

@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.urls import reverse
 
-from centre.admin.kept import act_told
+from centre.admin.telling import act_told
 from centre.models import Event, User
 
 SHOWN_ACTS = 10

@@ -132,7 +132,23 @@ BY_FORM: Final[Mapping[str, Promise]] = MappingProxyType(
 
 FACTS: Final[Mapping[str, Promise]] = MappingProxyType(
     {
-        "amount_cents": gettext_lazy("amount (cents of HKD)"),
+        "asked_seconds": gettext_lazy("asked for"),
+        "approved_seconds": gettext_lazy("approved"),
+        "cents_per_gpu_hour": gettext_lazy("list price of a GPU-hour"),
+        "charged_gpu_seconds": gettext_lazy("charged"),
+        "envelope_cents": gettext_lazy("envelope"),
+        "given_back_gpu_seconds": gettext_lazy("given back"),
+        "granted_seconds": gettext_lazy("granted"),
+        "held_seconds": gettext_lazy("held"),
+        "most_seconds": gettext_lazy("carried over at most"),
+        "two_person_above_seconds": gettext_lazy("two people above"),
+        "most_bp": gettext_lazy("at most, of what was granted"),
+        "check_at_bp": gettext_lazy("check after, of the period"),
+        "under_bp": gettext_lazy("taken back below, of planned use"),
+        "ordinary_ceiling_bp": gettext_lazy("ordinary ceiling"),
+        "exceptional_ceiling_bp": gettext_lazy("exceptional ceiling"),
+        "default_rate_bp": gettext_lazy("usual rate"),
+        "amount_cents": gettext_lazy("amount"),
         "approved_by": gettext_lazy("approved by"),
         "asks": gettext_lazy("GPU time asked for"),
         "changed": gettext_lazy("lines that changed something"),
@@ -161,18 +177,18 @@ FACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "part": gettext_lazy("part"),
         "period": gettext_lazy("period"),
         "person": gettext_lazy("person"),
-        "planned_seconds": gettext_lazy("planned (GPU-seconds)"),
-        "rate_bp": gettext_lazy("rate (basis points)"),
+        "planned_seconds": gettext_lazy("planned by then"),
+        "rate_bp": gettext_lazy("rate"),
         "reason": gettext_lazy("reason"),
         "reverses": gettext_lazy("reverses entry"),
         "rule": gettext_lazy("rule"),
         "runs": gettext_lazy("job runs"),
         "to": gettext_lazy("to allocation"),
-        "used_seconds": gettext_lazy("used (GPU-seconds)"),
+        "used_seconds": gettext_lazy("used"),
         "warning": gettext_lazy("warning"),
     }
 )
-"""What verbs tell of beside the columns of the object itself."""
+"""What verbs tell of beside the columns of the object itself, and columns whose value says its unit."""
 
 
 def act_in_words(act: str) -> str:
