@@ -24,7 +24,7 @@ State = ChangeRequest.State
 
 MOVES_HOURS = frozenset({Kind.OPENING, Kind.TOP_UP, Kind.TRANSFER, Kind.TAKE_BACK, Kind.REFUND, Kind.REVERSAL})
 """What is carried out through the ledger."""
-CAN_BE_PROPOSED = MOVES_HOURS | {Kind.EXTENSION}
+CAN_BE_PROPOSED = MOVES_HOURS | ChangeRequest.OF_DAYS
 """What an officer can propose: each is carried out by a verb when it is approved."""
 OF_TEAMS = ChangeRequest.OF_TEAMS
 """What a team can ask for."""
@@ -122,11 +122,12 @@ def propose(
     """An officer's act: carried out at once up to the centre's threshold (CARRIED_OUT), else it waits (ASKED).
 
     Opening, top-up, transfer and take-back say how many `seconds` (GPU-seconds); a transfer names `to_allocation`, an
-    extension the later last day `until_on`, a reversal the `entry`, a refund the finished `runs`, of which all that is
-    not refunded yet is meant. An extension, and what an officer proposes for a project of their own, always waits. The
-    hours of a transfer that waits are held. The same `key` sent twice acts once and gives the first result; with other
-    content KeyReused. Raises NothingAsked, NoReason, and what the verb behind it refuses (NotEnough, PeriodClosed,
-    OtherPool, NothingToRefund, NotReversible, AlreadyReversed, NotLater, TooFar, AccountTaken).
+    extension and an early end the new last day `until_on`, a reversal the `entry`, a refund the finished `runs`, of
+    which all that is not refunded yet is meant. A change of the last day, and what an officer proposes for a project of
+    their own, always waits. The hours of a transfer that waits are held. The same `key` sent twice acts once and gives
+    the first result; with other content KeyReused. Raises NothingAsked, NoReason, and what the verb behind it refuses
+    (NotEnough, PeriodClosed, OtherPool, NothingToRefund, NotReversible, AlreadyReversed, NotLater, NotEarlier, TooFar,
+    AccountTaken).
     """
     if kind not in CAN_BE_PROPOSED:
         raise NoSuchAnswer(_("Requests of this kind move no GPU-hours."))
@@ -217,8 +218,8 @@ def standing_request(request: ChangeRequest, wanted: frozenset[int]) -> ChangeRe
 
 
 def needs_a_second_person(request: ChangeRequest) -> bool:
-    """Above the centre's threshold, for a longer period, and for a project to which the officer belongs."""
-    if request.kind == Kind.EXTENSION:
+    """Above the centre's threshold, for another last day, and for a project to which the officer belongs."""
+    if request.kind in ChangeRequest.OF_DAYS:
         return True
     return (request.asked_seconds or 0) > own_rules().two_person_above_seconds or belongs_to_it(
         request, request.asked_by

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
-from allocations import extending, ledger, movements, refunds
+from allocations import ending_early, extending, ledger, movements, refunds
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.posting import NotEnough
 from centre.amounts import hours_text
@@ -130,6 +130,22 @@ def _extend(
     return []
 
 
+def _end_early(
+    request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
+) -> list[LedgerEntry]:
+    """What is given back for runs of the days cut off follows from usage, as with a longer period."""
+    ending_early.end_early(
+        allocation=allocation,
+        last_on=named(request.approved_until_on),
+        by=request.asked_by,
+        approved_by=approved_by,
+        at=at,
+        reason=request.reason[:500],
+        source_reference=str(request.pk),
+    )
+    return []
+
+
 ACTS: Mapping[Kind, Act] = {
     Kind.OPENING: _give,
     Kind.TOP_UP: _give,
@@ -138,6 +154,7 @@ ACTS: Mapping[Kind, Act] = {
     Kind.REFUND: _refund,
     Kind.REVERSAL: _reverse,
     Kind.EXTENSION: _extend,
+    Kind.EARLY_END: _end_early,
 }
 
 
@@ -151,6 +168,8 @@ def refuse_impossible(request: ChangeRequest, *, runs: Mapping[int, int], wanted
     allocation = named(request.allocation)
     if request.kind == Kind.EXTENSION:
         extending.refuse_extension(allocation, until_on=named(request.asked_until_on), at=request.asked_at)
+    if request.kind == Kind.EARLY_END:
+        ending_early.refuse_early_end(allocation, last_on=named(request.asked_until_on), at=request.asked_at)
     if request.kind == Kind.TRANSFER and request.to_allocation is not None:
         movements.refuse_other_pool(allocation, request.to_allocation)
     if request.kind == Kind.REVERSAL and request.entry is not None:

@@ -31,6 +31,7 @@ WOULD_BE_DONE: Mapping[ChangeRequest.Kind, tuple[Text, tuple[str, ...]]] = Mappi
         Kind.REVERSAL: (_("Reverse an entry of %(hours)s GPU-hours"), ("hours",)),
         Kind.TRANSFER: (_("Move %(hours)s GPU-hours to %(reference)s"), ("hours", "reference")),
         Kind.EXTENSION: (_("Let the period last until %(day)s"), ("day",)),
+        Kind.EARLY_END: (_("Let the period end early, on %(day)s"), ("day",)),
     }
 )
 """What a request would do when it is approved, and what has to be known to say so."""

@@ -105,7 +105,7 @@ def refuse_unsaid(request: ChangeRequest) -> None:
         raise NoReason(_("The reason holds a character that cannot be kept. Write it anew."))
     if (request.asked_seconds or 0) > MOST_SECONDS:
         raise NothingAsked(_("This is more than any machine could give. Check the number of GPU-hours."))
-    if request.kind == Kind.EXTENSION:
+    if request.kind in ChangeRequest.OF_DAYS:
         return  # the verb says what becomes of a closed period
     for allocation in (request.allocation, request.to_allocation):
         if allocation is not None:
@@ -118,7 +118,7 @@ def refuse_no_amount(request: ChangeRequest) -> None:
         return
     if request.allocation is None:
         raise NothingAsked(_("Choose an allocation."))
-    if request.kind == Kind.EXTENSION:
+    if request.kind in ChangeRequest.OF_DAYS:
         if request.asked_until_on is None:
             raise NothingAsked(_("Say until which day the period should last."))
     elif (request.asked_seconds or 0) <= 0 and request.kind != Kind.REFUND:

@@ -51,6 +51,8 @@ def asked_text(request: ChangeRequest) -> str:
             return _("%(hours)s more GPU-hours for %(reference)s") % said
         case Kind.EXTENSION:
             return _("A longer period for %(reference)s, until %(day)s") % said
+        case Kind.EARLY_END:
+            return _("An earlier end of the period of %(reference)s, on %(day)s") % said
         case Kind.TRANSFER:
             return _("Move %(hours)s GPU-hours from %(reference)s to %(other)s") % said
     return str(request.get_kind_display())
@@ -61,6 +63,7 @@ EFFECTS: Mapping[tuple[Kind, bool], Promise] = {
     (Kind.TOP_UP, True): gettext_lazy("%(reference)s got %(given)s of the %(hours)s GPU-hours asked for."),
     (Kind.EXTENSION, False): gettext_lazy("%(reference)s now lasts until %(given_day)s."),
     (Kind.EXTENSION, True): gettext_lazy("%(reference)s now lasts until %(given_day)s; asked for was %(day)s."),
+    (Kind.EARLY_END, False): gettext_lazy("The period of %(reference)s now ends on %(given_day)s."),
     (Kind.TRANSFER, False): gettext_lazy("%(given)s GPU-hours were moved from %(reference)s to %(other)s."),
     (Kind.TRANSFER, True): gettext_lazy(
         "%(given)s of the %(hours)s GPU-hours asked for were moved from %(reference)s to %(other)s."

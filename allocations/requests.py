@@ -132,12 +132,12 @@ def what_is_given(request: ChangeRequest, *, seconds: int | None, until_on: date
         if not answer.strip():
             raise NoReason(_("Say what was done; the person who asked reads it."))
         return Given(State.APPROVED)
-    if request.kind == Kind.EXTENSION:
+    if request.kind in ChangeRequest.OF_DAYS:
         asked: Any = request.asked_until_on
         given: Any = until_on or asked
         if asked is None or request.allocation is None:
             raise NoSuchAnswer(_("This request does not say which day was meant. Decline it and say so."))
-        if given > asked:
+        if given > asked and request.kind == Kind.EXTENSION:
             raise NothingAsked(_("Choose %(day)s, as asked for, or an earlier day.") % {"day": date_format(asked)})
     else:
         asked, given = request.asked_seconds, request.asked_seconds if seconds is None else seconds
@@ -153,7 +153,7 @@ def what_is_given(request: ChangeRequest, *, seconds: int | None, until_on: date
         raise NoReason(_(WHY_A_PART))
     else:
         state = State.PART_APPROVED
-    is_day = request.kind == Kind.EXTENSION
+    is_day = request.kind in ChangeRequest.OF_DAYS
     return Given(state, seconds=None if is_day else given, until_on=given if is_day else None)
 
 
@@ -290,7 +290,7 @@ def move(request: ChangeRequest, *, to: State, by: User | None, at: datetime, an
 
 def lock_for(request: ChangeRequest) -> None:
     """Lock what an answer will touch in the order of the house: the cluster's usage, the allocations, the request."""
-    if request.kind in {Kind.REFUND, Kind.EXTENSION}:
+    if request.kind == Kind.REFUND or request.kind in ChangeRequest.OF_DAYS:
         staging.lock_cluster(named(request.allocation).pool.cluster_id)
     movements.locked(touched_by(request))
 

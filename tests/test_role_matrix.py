@@ -55,7 +55,7 @@ LETTERS = {
 }
 EXPECTED = """
 allocations.allocation see:tasfgu search:tasfgu add:a change: delete: top_up:a transfer:a take_back:a refund:a
-    extend:a let_draw:a
+    extend:a end_early:a suspend:a resume:a let_draw:a
 allocations.changerequest see:tasfgu search:tasfgu add: change: delete: approve:a decline:a withdraw:a
 allocations.drawingaccount see:tasfgu add:a change: delete: allocations_unmatched:taux withdraw:a
 allocations.importtoken see:aux search:aux add:x change: delete: revoke:x

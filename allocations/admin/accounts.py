@@ -16,10 +16,18 @@ from django.utils.translation import gettext_lazy as _
 
 from allocations import movements, requests
 from allocations.admin.drawing import AccountsOfAllocation, DrawForm, let_draw_page
-from allocations.admin.movements import extend_page, reverse_page, take_back_page, top_up_page, transfer_page
+from allocations.admin.movements import (
+    end_early_page,
+    extend_page,
+    reverse_page,
+    take_back_page,
+    top_up_page,
+    transfer_page,
+)
 from allocations.admin.opening import open_page
 from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
+from allocations.admin.suspending import moves_of, resume_page, suspend_page
 from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from allocations.posting import TAKES_DECISIONS
@@ -147,6 +155,13 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     )
     readonly_fields = ("granted", "used", "held", "left", "ledger")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Allocation | None = None) -> Any:
+        """Since when and why it is suspended stands there while it is."""
+        usual = super().get_fieldsets(request, obj)
+        if obj is None or obj.suspended_at is None:
+            return usual
+        return [*usual, (_("Suspended"), {"fields": ("suspended_at", "suspended_because")})]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
         return super().get_queryset(request).select_related("project", "pool")
 
@@ -215,6 +230,8 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ActLink(_("Take back GPU-hours"), "../take-back/"),
             ActLink(_("Refund job runs"), "../refund/"),
             ActLink(_("Let the period last longer"), "../extend/"),
+            ActLink(_("End the period early"), "../end-early/"),
+            *moves_of(obj),
         ]
         further = ActLink(_("Let a further account draw"), "../let-draw/")
         return [*links, further] if obj.state in requests.TAKES_HOURS else [further]
@@ -226,6 +243,9 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ("take-back", self.take_back),
             ("refund", self.refund),
             ("extend", self.extend),
+            ("end-early", self.end_early),
+            ("suspend", self.suspend),
+            ("resume", self.resume),
             ("let-draw", self.let_draw),
         ]
         return [*act_urls(self, acts), *super().get_urls()]
@@ -244,6 +264,15 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
 
     def extend(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return extend_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def end_early(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return end_early_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return suspend_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
+
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return resume_page(request, self, row_of_act(self, request, object_id, MAY_ACT))
 
     def let_draw(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row: Allocation = row_of_act(self, request, object_id, MAY_ACT)
@@ -318,8 +347,11 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
         return gettext("Entry %(number)s: %(kind)s") % {"number": obj.pk, "kind": obj.get_kind_display()}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerEntry]:
-        related = ("allocation__project", "allocation__pool", "asked_by", "approved_by", "reverses")
-        return super().get_queryset(request).select_related(*related)
+        """With all that its page shows of an entry; the list reads less (`list_select_related`)."""
+        rows = super().get_queryset(request)
+        if request.resolver_match is None or "object_id" not in request.resolver_match.kwargs:
+            return rows
+        return rows.select_related("allocation__project", "allocation__pool", "asked_by", "approved_by", "reverses")
 
     def acts(self, request: HttpRequest, obj: LedgerEntry) -> list[ActLink]:
         """An entry can be reversed once, by the rules of the ledger, while its allocation takes decisions."""

@@ -10,6 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from allocations.ending_early import Ending, preview_early_end
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.movements import legs_of
 from allocations.unmatched import would_be_charged
@@ -59,6 +60,8 @@ def effects_of(request: ChangeRequest, seconds: int, *, until_on: date | None = 
 
     `until_on` is the last day that an extension gives, by default the one asked for.
     """
+    if request.kind == Kind.EARLY_END:
+        return _shorter(request)
     if request.kind == Kind.EXTENSION:
         return _longer(request, until_on or request.asked_until_on)
     moves = moves_of(request, seconds)
@@ -78,6 +81,47 @@ def _longer(request: ChangeRequest, until_on: date | None) -> list[Effect]:
             moves = Moves(allocation, used=seconds)
             effects += _effects(moves, named=False)
     return effects
+
+
+def _shorter(request: ChangeRequest) -> list[Effect]:
+    """The last day, and what an earlier one would do to hours, jobs and requests as they stand."""
+    allocation, last_on = request.allocation, request.asked_until_on
+    if allocation is None or last_on is None:
+        return []
+    ending = preview_early_end(allocation, last_on=last_on, besides=request.pk)
+    return [
+        Effect(_("Last day"), date_format(allocation.end_on), date_format(last_on)),
+        Effect(_("Unused GPU-hours"), exact_hours(max(0, allocation.available_seconds)), _rest_in_words(ending)),
+        Effect(
+            _("Jobs that run now"),
+            str(ending.running),
+            gettext("They go on; what they use after the new last day is not covered."),
+        )
+        if ending.running
+        else Effect(_("Jobs that run now"), "0", NOTHING),
+        *(
+            Effect(
+                gettext("Waiting: %(what)s") % {"what": headline(waiting, waiting.asked_seconds)},
+                gettext("waits for an answer"),
+                gettext("lapses when the period is closed, unless it is answered before"),
+            )
+            for waiting in ending.waiting
+        ),
+    ]
+
+
+def _rest_in_words(ending: Ending) -> str:
+    """What the rule of the pool makes of what is left, if nothing more is used."""
+    if ending.rule is None:
+        return gettext("They stay: the GPU pool has no rule for the end of a period, so nothing is closed.")
+    forfeited = exact_hours(ending.forfeited)
+    if ending.following is None:
+        return gettext("If nothing more is used, %(hours)s are forfeited by the rule of the pool.") % {
+            "hours": forfeited
+        }
+    return gettext(
+        "If nothing more is used, %(carried)s are carried over to %(following)s and %(hours)s are forfeited."
+    ) % {"carried": exact_hours(ending.carried), "following": ending.following.reference, "hours": forfeited}
 
 
 def _effects(move: Moves, *, named: bool) -> Iterable[Effect]:
@@ -107,6 +151,7 @@ HEADLINES: Mapping[Kind, Any] = MappingProxyType(
         Kind.TAKE_BACK: _("Take back %(hours)s unused GPU-hours from %(reference)s"),
         Kind.TRANSFER: _("Move %(hours)s GPU-hours from %(reference)s to %(other)s"),
         Kind.EXTENSION: _("Let %(reference)s last until %(day)s"),
+        Kind.EARLY_END: _("End %(reference)s early, on %(day)s"),
         Kind.REFUND: ngettext_lazy(
             "Refund %(hours)s GPU-hours of %(count)s job run to %(reference)s",
             "Refund %(hours)s GPU-hours of %(count)s job runs to %(reference)s",

@@ -9,7 +9,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from allocations.admin.proposing import facts_of, propose_page, reason_field
+from allocations.admin.proposing import facts_of, propose_page, reason_field, text_field
 from allocations.models import Allocation, ChangeRequest, LedgerEntry
 from allocations.posting import TAKES_DECISIONS
 from centre.admin.choosing import NamedSearch, ReasonForm, day
@@ -36,6 +36,11 @@ class TakeBackForm(forms.Form):
 class ExtendForm(forms.Form):
     until_on = day(label=_("Last day"), help_text=_("Later than the last day now; it is included."))
     reason = reason_field()
+
+
+class EndEarlyForm(forms.Form):
+    until_on = day(label=_("New last day"), help_text=_("Earlier than the last day now, today at the earliest."))
+    reason = text_field(_("Reason"), help_text=_("The other officer and the auditor read this; the team is told it."))
 
 
 class AllocationsField(forms.ModelChoiceField[Allocation]):
@@ -131,6 +136,24 @@ def extend_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocati
         ),
         facts=[*facts_of(allocation), *draws],
         form=ExtendForm(request.POST or None),
+        button=_("Continue"),
+    )
+
+
+def end_early_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocation) -> HttpResponse:
+    return propose_page(
+        request,
+        page=page,
+        row=allocation,
+        kind=Kind.EARLY_END,
+        allocation=allocation,
+        title=_("End the period early"),
+        explanation=_(
+            "Jobs that run after the new last day are not covered. After that day the period is closed by the rule of "
+            "the GPU pool. Another officer always approves; then the team is written."
+        ),
+        facts=facts_of(allocation),
+        form=EndEarlyForm(request.POST or None),
         button=_("Continue"),
     )
 

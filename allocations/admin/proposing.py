@@ -135,7 +135,7 @@ GIVEN = frozenset({State.APPROVED, State.PART_APPROVED, State.CARRIED_OUT})
 
 def said_of_other(request: ChangeRequest, said: Mapping[str, Any]) -> str:
     """What became of a request that moves no hours: a longer period, or what people saw to."""
-    if request.kind == Kind.EXTENSION:
+    if request.kind in ChangeRequest.OF_DAYS:
         return gettext("Approved and carried out: %(what)s.") % said
     return gettext("The answer is given.")
 

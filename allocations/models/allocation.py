@@ -112,6 +112,10 @@ class Allocation(models.Model):
     used_seconds = models.BigIntegerField(_("used (GPU-seconds)"), default=0, editable=False)
     held_seconds = models.BigIntegerField(_("held (GPU-seconds)"), default=0, editable=False)
     created_at = models.DateTimeField(_("opened at"), editable=False)
+    suspended_at = models.DateTimeField(_("suspended at"), null=True, blank=True, editable=False)
+    suspended_because = models.CharField(
+        _("suspended because"), max_length=500, blank=True, editable=False, help_text=_("The team reads it.")
+    )
 
     running_seconds: int  # added by with_running()
     account_is_shared: bool  # added by with_shared_account()
@@ -145,6 +149,11 @@ class Allocation(models.Model):
             models.CheckConstraint(
                 name="allocation_totals_are_not_negative",
                 condition=Q(granted_seconds__gte=0, used_seconds__gte=0, held_seconds__gte=0),
+            ),
+            models.CheckConstraint(
+                name="allocation_says_when_and_why_it_was_suspended",
+                condition=Q(suspended_at__isnull=True, suspended_because="")
+                | (Q(suspended_at__isnull=False) & ~Q(suspended_because="")),
             ),
         )
 

@@ -41,12 +41,16 @@ class ChangeRequest(models.Model):
         REFUND = "refund", _("Refund job runs")
         REVERSAL = "reversal", _("Reverse a ledger entry")
         EXTENSION = "extension", _("A longer period")
+        EARLY_END = "early_end", _("An earlier end of the period")
         TRANSFER = "transfer", _("Move GPU-hours to another allocation")
         MEMBERS = "members", _("More members")
         OTHER = "other", _("Something else")
 
     OF_TEAMS = frozenset({Kind.TOP_UP, Kind.EXTENSION, Kind.TRANSFER, Kind.MEMBERS, Kind.OTHER})
     """What a team can ask for."""
+
+    OF_DAYS = frozenset({Kind.EXTENSION, Kind.EARLY_END})
+    """What asks for another last day instead of hours; two people always stand behind it."""
 
     class State(models.TextChoices):
         ASKED = "asked", _("Waiting for the centre")
@@ -137,6 +141,7 @@ class ChangeRequest(models.Model):
                         "refund",
                         "reversal",
                         "extension",
+                        "early_end",
                         "transfer",
                         "members",
                         "other",

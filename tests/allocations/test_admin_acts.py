@@ -517,7 +517,7 @@ def test_what_is_closed_gives_and_takes_nothing(state: str, left: int, client: C
     def offered() -> list[int]:
         return [len(client.get(act_url(row, "change")).context["acts"]) for row in (allocation, entry)]
 
-    assert offered() == [6, 1]
+    assert offered() == [8, 1]
     Allocation.objects.filter(pk=allocation.pk).update(state=state)
     assert offered() == [left, 0]
     page = check(client, act_url(allocation, "top_up"), {"seconds": "1", "reason": "-"})

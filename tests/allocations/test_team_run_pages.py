@@ -31,9 +31,9 @@ SEARCH_QUERIES = 11
 """And how far a page may look back."""
 NUMBER_QUERIES = 12
 """And, first, whether there is a job of that number."""
-RUN_QUERIES = 13
-"""Session, person, staff roles, project, allocations, further accounts, the run, its charges and refunds, list
-prices, who pays, observations, the award, the centre."""
+RUN_QUERIES = 11
+"""Session, person, staff roles, project, allocations, the run, its charges and refunds at list price, who pays,
+observations, the award, the centre."""
 
 
 @pytest.fixture(autouse=True)
