@@ -102,8 +102,8 @@ def test_tenant_officer_registers_a_tenant_and_finds_it_again(journey: Journey) 
 
 def hand_over(screen: Page, files: dict[str, str]) -> None:
     """Choose the files on the page that takes them, and go on to the preview."""
-    given = [{"name": name, "mimeType": "text/csv", "buffer": text.encode("utf-8-sig")} for name, text in files.items()]
-    screen.locator("[name=spreadsheets]").set_input_files(given)  # type: ignore[arg-type]  the names are those it wants
+    given = [FilePayload(name=name, mimeType="text/csv", buffer=text.encode()) for name, text in files.items()]
+    screen.locator("[name=spreadsheets]").set_input_files(given)
     go_on(screen)
     expect(screen.locator(".sheet-files")).to_be_visible()
 
