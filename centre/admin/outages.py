@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.exceptions import PermissionDenied
+from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from centre import facility, machines, outages
 from centre.admin import over_commitment
 from centre.admin.acts import Confirmation, Effect, act_page, act_urls, row_of_act
-from centre.admin.choosing import ReasonForm, chosen
+from centre.admin.choosing import NamedInstant, ReasonForm, chosen
 from centre.admin.kept import ActLink, KeptAdmin
 from centre.days import validate_day
 from centre.http import signed_in
@@ -33,7 +33,7 @@ def validate_instant(given: datetime) -> None:
 
 def instant(**options: Any) -> forms.SplitDateTimeField:
     """A day in a year that can be meant, and a time of day, as the centre's clocks show it."""
-    return forms.SplitDateTimeField(widget=AdminSplitDateTime(), validators=[validate_instant], **options)
+    return forms.SplitDateTimeField(widget=NamedInstant(), validators=[validate_instant], **options)
 
 
 class NotingForm(forms.Form):
@@ -58,6 +58,7 @@ class OutageAdmin(KeptAdmin[Outage]):
     list_filter = ("pool",)
     search_fields = ("reason", "pool__code")
     autocomplete_fields = ("pool",)
+    formfield_overrides = {models.DateTimeField: {"form_class": forms.SplitDateTimeField, "widget": NamedInstant}}
     fields = ("pool", "gpus", "starts_at", "ends_at", "reason")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Outage | None = None) -> tuple[str, ...]:
