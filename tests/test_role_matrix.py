@@ -39,7 +39,7 @@ from tests import make
 from tests.subsidies import cases
 from tests.test_urls import placeholders, world  # noqa: F401  a fixture: rows of the first two apps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sqlite]  # rights do not depend on the database: once is enough
 
 R = StaffRole
 LETTERS = {
@@ -55,8 +55,10 @@ LETTERS = {
 }
 EXPECTED = """
 allocations.allocation see:tasfgu search:tasfgu add:a change: delete: top_up:a transfer:a take_back:a refund:a
-    extend:a end_early:a suspend:a resume:a let_draw:a
+    extend:a end_early:a suspend:a resume:a let_draw:a together_extend:a together_notify:a together_suspend:a
+    together_resume:a [extend_chosen]:a [write_to_chosen]:a [suspend_chosen]:a [resume_chosen]:a
 allocations.changerequest see:tasfgu search:tasfgu add: change: delete: approve:a decline:a withdraw:a
+    together_approve:a [approve_chosen]:a
 allocations.drawingaccount see:tasfgu add:a change: delete: allocations_unmatched:taux withdraw:a
 allocations.importtoken see:aux search:aux add:x change: delete: revoke:x
 allocations.jobrun see:taux search:taux add: change: delete: lines:taux

@@ -52,7 +52,7 @@ from centre.models import Event, Letter, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sqlite]  # rights do not depend on the database: once is enough
 
 PUBLIC = {
     "front",
