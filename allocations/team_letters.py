@@ -22,6 +22,7 @@ from centre.permissions import ProjectRole
 ANSWER_FOR_IT = (ProjectRole.LEAD, ProjectRole.MANAGER)
 """Who in a team is written to: those who may ask and act for it."""
 MOST_OF_A_REASON = 600
+MOST_OF_A_SUBJECT = 60
 
 
 class What(models.TextChoices):
@@ -30,6 +31,7 @@ class What(models.TextChoices):
     SUSPENDED = "suspended"
     RESUMED = "resumed"
     ENDED_EARLY = "ended_early"
+    WRITTEN = "written"
 
 
 def tell_teams(*, what: What, allocations: Iterable[Allocation], reason: str) -> None:
@@ -76,6 +78,7 @@ def send(what: What, numbers: list[int], reason: str) -> None:
                     }
                     for row in concerned
                 ],
+                "opening": opening_of(what),
                 "means": meaning_of(what),
                 "reason": one_line(reason, MOST_OF_A_REASON),
             }
@@ -83,7 +86,18 @@ def send(what: What, numbers: list[int], reason: str) -> None:
     deliver(letters, at=timezone.now())
 
 
+def opening_of(what: What) -> str:
+    """The first sentence of the letter."""
+    if what == What.WRITTEN:
+        return _("The centre writes to you about GPU-hours of your projects.")
+    return _("The centre decided this about GPU-hours of your projects.")
+
+
 def subject_of(what: What, concerned: list[Allocation]) -> str:
+    if what == What.WRITTEN:
+        return _("A message from the centre about %(references)s") % {
+            "references": one_line(", ".join(row.reference for row in concerned), MOST_OF_A_SUBJECT)
+        }
     if len(concerned) == 1:
         return sentence_of(what, concerned[0])
     match what:
@@ -112,6 +126,8 @@ def sentence_of(what: What, row: Allocation) -> str:
             return _("The allocation %(reference)s (%(pool)s GPUs) was suspended.") % said
         case What.RESUMED:
             return _("The allocation %(reference)s (%(pool)s GPUs) can be used again.") % said
+        case What.WRITTEN:
+            return _("%(reference)s (%(pool)s GPUs), until %(day)s") % said
     return _("The period of %(reference)s (%(pool)s GPUs) now ends on %(day)s.") % said
 
 
@@ -125,6 +141,8 @@ def meaning_of(what: What) -> str:
             )
         case What.RESUMED:
             return _("New jobs start again as before. The last day of the period is what it was.")
+        case What.WRITTEN:
+            return ""
     return _(
         "Jobs that run after the last day are not covered. The rule of the GPU pool says whether unused GPU-hours are "
         "carried over or lost. If you need them later, ask the centre before the last day."

@@ -1,13 +1,15 @@
 """Allocations and their ledger: what was granted, what is left, and every entry that moved it."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -28,12 +30,16 @@ from allocations.admin.opening import open_page
 from allocations.admin.proposing import MAY_ACT
 from allocations.admin.refunding import refund_page
 from allocations.admin.suspending import moves_of, resume_page, suspend_page
+from allocations.admin.together import ACTS, go_to, together_page
+from allocations.cards import cards_in_list, ready
+from allocations.forecast_words import CardWords
 from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from allocations.posting import TAKES_DECISIONS
 from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
+from centre.http import centre_of
 from centre.templatetags.portal import gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
@@ -131,13 +137,12 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "granted",
         "used",
         "left",
-        "standing",
-        "start_on",
+        "pace",
+        "outlook",
         "end_on",
-        "funding",
-        "other_account",
+        "standing",
     )
-    list_select_related = ("project", "pool")
+    list_select_related = ("project__tenant", "pool__cluster__site")
     list_filter = ("state", OverdrawnFilter, PeriodFilter, UsageFilter, "funding", "pool")
     search_fields = (
         "reference",
@@ -146,8 +151,11 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "project__title",
         "project__tenant__code",
         "project__tenant__name_en",
+        "project__tenant__name_zh_hant",
+        "project__tenant__name_zh_hans",
     )
     search_help_text = _("By reference, Slurm account, project or tenant.")
+    actions = ("extend_chosen", "write_to_chosen", "suspend_chosen", "resume_chosen")
     inlines = (AccountsOfAllocation, RequestsOfAllocation, EntriesOfAllocation)
     fieldsets = (
         (None, {"fields": ("reference", "project", "pool", "account", "funding", "start_on", "end_on", "state")}),
@@ -163,7 +171,19 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         return [*usual, (_("Suspended"), {"fields": ("suspended_at", "suspended_because")})]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
-        return super().get_queryset(request).select_related("project", "pool")
+        rows: Any = super().get_queryset(request)
+        known: QuerySet[Allocation] = ready(rows).select_related("project__tenant", "pool__cluster__site")
+        return known
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With pace and outlook of what the page shows: one query more, however many rows."""
+        page = super().get_changelist_instance(request)
+        rows = list(page.result_list)
+        cards = cards_in_list(rows, at=timezone.now(), centre=centre_of(request))
+        for row in rows:
+            row.card = cards[row.pk]
+        page.result_list = rows
+        return page
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Allocation], search_term: str
@@ -179,11 +199,6 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: Allocation) -> str:
         return obj.project.code
-
-    @admin.display(description=_("other account"), ordering="account")
-    def other_account(self, obj: Allocation) -> str:
-        """The Slurm account, where it is not simply the project's code."""
-        return obj.account if obj.account != obj.project.code else "–"
 
     @admin.display(description=_("GPU pool"), ordering="pool__code")
     def pool_code(self, obj: Allocation) -> str:
@@ -204,6 +219,18 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
     @admin.display(description=_("left (GPU-hours)"), ordering=LEFT)
     def left(self, obj: Allocation) -> str:
         return gpu_hours(obj.available_seconds)
+
+    @admin.display(description=_("used a day (GPU-hours)"))
+    def pace(self, obj: Any) -> str:
+        """GPU-hours per day over the last 30 full days that the books know."""
+        days = obj.card.forecast.long
+        return gpu_hours(int(days.per_day)) if days.days else "–"
+
+    @admin.display(description=_("outlook"))
+    def outlook(self, obj: Any) -> str:
+        """Why no job starts or how much is overdrawn; else when the GPU-hours run out at the pace of the last days."""
+        words = CardWords(obj.card)
+        return words.short if words.is_stopped or obj.is_overdrawn else words.answer
 
     @admin.display(description=_("ledger"))
     def ledger(self, obj: Allocation) -> SafeString:
@@ -248,7 +275,40 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
             ("resume", self.resume),
             ("let-draw", self.let_draw),
         ]
-        return [*act_urls(self, acts), *super().get_urls()]
+        together = [
+            path(
+                f"together/{name}/",
+                self.admin_site.admin_view(partial(self.together, name=name)),
+                name=f"allocations_allocation_together_{name}",
+            )
+            for name in ACTS
+        ]
+        return [*together, *act_urls(self, acts), *super().get_urls()]
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(MAY_ACT)
+
+    def together(self, request: HttpRequest, name: str) -> HttpResponse:
+        """An act on the allocations that were chosen in the list."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        return together_page(request, self, name)
+
+    @admin.action(description=_("Let the chosen periods last longer"), permissions=["decide"])
+    def extend_chosen(self, request: HttpRequest, queryset: QuerySet[Allocation]) -> HttpResponse | None:
+        return go_to("extend", request, queryset, self)
+
+    @admin.action(description=_("Write to the teams of the chosen"), permissions=["decide"])
+    def write_to_chosen(self, request: HttpRequest, queryset: QuerySet[Allocation]) -> HttpResponse | None:
+        return go_to("notify", request, queryset, self)
+
+    @admin.action(description=_("Suspend the chosen"), permissions=["decide"])
+    def suspend_chosen(self, request: HttpRequest, queryset: QuerySet[Allocation]) -> HttpResponse | None:
+        return go_to("suspend", request, queryset, self)
+
+    @admin.action(description=_("Resume the chosen"), permissions=["decide"])
+    def resume_chosen(self, request: HttpRequest, queryset: QuerySet[Allocation]) -> HttpResponse | None:
+        return go_to("resume", request, queryset, self)
 
     def top_up(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return top_up_page(request, self, row_of_act(self, request, object_id, MAY_ACT))

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import Truncator
@@ -16,9 +16,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
+from allocations.admin.answering import approve_together_page
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
 from allocations.admin.proposing import REFUSALS, facts_of, said_of, text_field
+from allocations.admin.together import go_to
 from allocations.models import ChangeRequest, JobRun, RequestedRun
 from allocations.run_states import in_words
 from centre.admin.acts import Confirmation, act_page, act_urls, row_of_act
@@ -139,6 +141,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     search_fields = ("project__code", "project__title", "allocation__reference", "asked_by__email", "asked_by__name")
     search_help_text = _("By project, allocation, or the person who asked.")
     ordering = ("-asked_at",)
+    actions = ("approve_chosen",)
     fields = (
         *("project", "allocation", "to_allocation", "entry", "kind", "state", "hours", "given"),
         *("asked_until_on", "approved_until_on", "reason"),
@@ -207,7 +210,25 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
 
     def get_urls(self) -> list[URLPattern]:
         acts = [("approve", self.approve), ("decline", self.decline), ("withdraw", self.withdraw)]
-        return [*act_urls(self, acts), *super().get_urls()]
+        together = path(
+            "together/approve/",
+            self.admin_site.admin_view(self.approve_together),
+            name="allocations_changerequest_together_approve",
+        )
+        return [together, *act_urls(self, acts), *super().get_urls()]
+
+    def has_answer_permission(self, request: HttpRequest) -> bool:
+        """Whoever answers requests that are carried out, and not just people’s."""
+        return bool(requests.CAN_BE_PROPOSED & requests.answers(signed_in(request)))
+
+    def approve_together(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_answer_permission(request):
+            raise PermissionDenied
+        return approve_together_page(request, self)
+
+    @admin.action(description=_("Approve the chosen"), permissions=["answer"])
+    def approve_chosen(self, request: HttpRequest, queryset: QuerySet[ChangeRequest]) -> HttpResponse | None:
+        return go_to("approve", request, queryset, self)
 
     def row_to_answer(self, request: HttpRequest, object_id: str) -> ChangeRequest:
         """The request, for those who answer requests of its kind; 403 for others."""

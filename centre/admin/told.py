@@ -123,6 +123,7 @@ ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "withdraw_invitation": gettext_lazy("Invitation withdrawn"),
         "withdraw_rule": gettext_lazy("Rule withdrawn"),
         "withdraw_request": gettext_lazy("Request withdrawn"),
+        "write_to_teams": gettext_lazy("Letter to the team about an allocation"),
     }
 )
 BY_FORM: Final[Mapping[str, Promise]] = MappingProxyType(

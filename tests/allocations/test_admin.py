@@ -95,7 +95,7 @@ def notice(word: str) -> Notice:
 
 
 LISTS: list[tuple[str, int, Callable[[str], object]]] = [
-    ("allocation", 7, lambda word: make.allocation(reference=word)),
+    ("allocation", 8, lambda word: make.allocation(reference=word)),
     ("ledgerentry", 6, charge),
     ("changerequest", 6, asked),
     ("usageimport", 7, usage_import),
@@ -128,10 +128,22 @@ def test_a_list_costs_the_same_for_one_row_and_three(
 def test_the_allocation_list_answers_the_usual_question(client: Client) -> None:
     signed_in(client, R.ALLOCATION_OFFICER)
     row = make.allocation(reference="AG-1", hours=1_000, account="team-paid")
-    Allocation.objects.filter(pk=row.pk).update(used_seconds=1_500 * make.HOUR)
+    ended = timezone.now() - timedelta(days=1)
+    make.imported(
+        make.Run(
+            account="team-paid",
+            partition=row.pool.code,
+            gpus=1500,
+            start_at=ended - timedelta(hours=1),
+            end_at=ended,
+        ),
+        cluster=row.pool.cluster,
+    )
     page = client.get(reverse("admin:allocations_allocation_changelist")).content.decode()
-    shown = [text for text in ("AG-1", "team-paid", ">1,000<", ">1,500<", ">−500<", "Open, overdrawn") if text in page]
-    assert shown == ["AG-1", "team-paid", ">1,000<", ">1,500<", ">−500<", "Open, overdrawn"]
+    told = ("AG-1", ">1,000<", ">1,500<", ">−500<", ">50<", "Overdrawn by 500 GPU-hours.", "Open, overdrawn")
+    assert [text for text in told if text in page] == [*told]
+    found = client.get(reverse("admin:allocations_allocation_changelist") + "?q=team-paid").content.decode()
+    assert "AG-1" in found
     only = client.get(reverse("admin:allocations_allocation_changelist") + "?balance=within").content.decode()
     assert "AG-1" not in only
 

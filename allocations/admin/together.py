@@ -1,0 +1,279 @@
+"""Acts on several allocations at once, from their list: each effect is told before anything happens.
+
+The list sends its choice here as an address, so that the page can be looked at again and nothing happens on the way.
+What is impossible for one allocation is said and left out; the others go on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from allocations import requests, suspending, team_letters, writing
+from allocations.admin.proposing import REFUSALS, draft, reason_field, text_field
+from allocations.admin.suspending import ReasonForTheTeamForm
+from allocations.models import Allocation, ChangeRequest
+from centre.admin.acts import act_page
+from centre.admin.choosing import day
+from centre.admin.confirming import Confirmation, Effect
+from centre.admin.kept import KeptAdmin
+from centre.http import signed_in
+from centre.models import User
+
+MOST = 100
+"""As many as a page of the list shows."""
+OF = "of"
+State = ChangeRequest.State
+Given = Mapping[str, Any]
+
+
+class ExtendTogetherForm(forms.Form):
+    until_on = day(label=_("Last day"), help_text=_("Later than the last day of each; it is included."))
+    reason = reason_field()
+
+
+class LetterForm(forms.Form):
+    reason = text_field(_("What the letter says"), help_text=_("In your own words, to leads and managers."))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One allocation of an act: what would become of it, or why it is left out."""
+
+    allocation: Allocation
+    effect: Effect | None = None
+    why_not: str = ""
+
+
+Look = Callable[[Sequence[Allocation], Given, User], list[Part]]
+Run = Callable[[Sequence[Allocation], Given, User], str]
+
+
+@dataclass(frozen=True)
+class Act:
+    """An act on several allocations: what its page asks, what it would do to each, and the doing."""
+
+    title: str | Promise
+    explanation: str | Promise
+    form: type[forms.Form]
+    look: Look
+    run: Run
+    danger: bool = False
+
+
+def state_after(to: Allocation.State) -> Look:
+    """Where each would stand; resumed is not what belongs to a project of one's own."""
+
+    def look(rows: Sequence[Allocation], _given: Given, by: User) -> list[Part]:
+        own = suspending.own_projects(by, rows) if to == Allocation.State.OPEN else frozenset()
+        parts = []
+        for row in rows:
+            why = suspending.why_not(row, to=to)
+            if not why and row.project_id in own:
+                why = f"{row.reference}: {gettext(suspending.NOT_ONES_OWN)}"
+            effect = Effect(named(row), row.get_state_display(), to.label)
+            parts.append(Part(row, why_not=why) if why else Part(row, effect))
+        return parts
+
+    return look
+
+
+def moved(verb: Callable[..., suspending.Moved]) -> Run:
+    def run(rows: Sequence[Allocation], given: Given, by: User) -> str:
+        done = verb(allocations=rows, reason=given["reason"], by=by, at=timezone.now())
+        count = len(done.done)
+        return " ".join(
+            [
+                ngettext("%(count)s allocation was changed.", "%(count)s allocations were changed.", count)
+                % {"count": count},
+                *(left.why for left in done.left_out),
+            ]
+        )
+
+    return run
+
+
+def later_days(rows: Sequence[Allocation], given: Given, by: User) -> list[Part]:
+    """The last day of each, now and afterwards, as far as it can be proposed."""
+    return [later_day(row, given["until_on"], given, by) for row in rows]
+
+
+def later_day(row: Allocation, until_on: date, given: Given, by: User) -> Part:
+    try:
+        draft(ChangeRequest.Kind.EXTENSION, row, by, {"until_on": until_on, "reason": given["reason"]})
+    except REFUSALS as refused:
+        return Part(row, why_not=str(refused))
+    return Part(row, Effect(named(row), date_format(row.end_on), date_format(until_on)))
+
+
+def propose_days(rows: Sequence[Allocation], given: Given, by: User) -> str:
+    """One proposal for each that can be; all of them, or nothing where the database fails."""
+    waiting, left_out = 0, []
+    with transaction.atomic():
+        for row in rows:
+            try:
+                with transaction.atomic():
+                    requests.propose(
+                        kind=ChangeRequest.Kind.EXTENSION,
+                        allocation=row,
+                        until_on=given["until_on"],
+                        reason=given["reason"],
+                        by=by,
+                        at=timezone.now(),
+                        key=f"{given['key']}-{row.pk}",
+                    )
+            except REFUSALS as refused:
+                left_out.append(str(refused))
+            else:
+                waiting += 1
+    told = ngettext(
+        "%(count)s longer period waits for another officer’s approval.",
+        "%(count)s longer periods wait for another officer’s approval.",
+        waiting,
+    )
+    return " ".join([told % {"count": waiting}, *left_out])
+
+
+def readers(rows: Sequence[Allocation], _given: Given, _by: User) -> list[Part]:
+    """How many people would be written about each."""
+    told = team_letters.written_to(rows)
+    counts = {row.pk: sum(row in concerned for concerned in told.values()) for row in rows}
+    return [
+        Part(row, Effect(named(row), gettext("nothing"), people(counts[row.pk])))
+        if counts[row.pk]
+        else Part(
+            row,
+            why_not=gettext("%(reference)s: nobody leads or manages its project.") % {"reference": row.reference},
+        )
+        for row in rows
+    ]
+
+
+def people(count: int) -> str:
+    return ngettext("a letter to %(count)s person", "a letter to %(count)s people", count) % {"count": count}
+
+
+def write(rows: Sequence[Allocation], given: Given, by: User) -> str:
+    writing.write_to_teams(allocations=rows, text=given["reason"], by=by, at=timezone.now())
+    count = len(team_letters.written_to(rows))
+    return ngettext("%(count)s letter is on its way.", "%(count)s letters are on their way.", count) % {"count": count}
+
+
+ACTS: Mapping[str, Act] = MappingProxyType(
+    {
+        "extend": Act(
+            _("Let periods last longer"),
+            _("One request for each allocation waits for another officer, who approves them one by one or together."),
+            ExtendTogetherForm,
+            later_days,
+            propose_days,
+        ),
+        "notify": Act(
+            _("Write to the teams"),
+            _("Each lead and manager gets one letter about all of these allocations, greeted in their language."),
+            LetterForm,
+            readers,
+            write,
+        ),
+        "suspend": Act(
+            _("Suspend allocations"),
+            _("No new job starts on them until an officer resumes them. Jobs that run go on and are charged."),
+            ReasonForTheTeamForm,
+            state_after(Allocation.State.SUSPENDED),
+            moved(suspending.suspend_allocations),
+            danger=True,
+        ),
+        "resume": Act(
+            _("Resume allocations"),
+            _("New jobs start on them again as before."),
+            ReasonForTheTeamForm,
+            state_after(Allocation.State.OPEN),
+            moved(suspending.resume_allocations),
+        ),
+    }
+)
+
+
+def named(row: Allocation) -> str:
+    return f"{row.reference}, {row.project.code}"
+
+
+def go_to(act: str, request: HttpRequest, chosen: QuerySet[Any], page: ModelAdmin[Any]) -> HttpResponse | None:
+    """From the list to the page of the act, with what was chosen; None, with a sentence, where that is too much."""
+    numbers = list(chosen.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
+    if len(numbers) > MOST:
+        told = _("Choose at most %(most)s rows at once; filter the list first.") % {"most": MOST}
+        page.message_user(request, told, messages.ERROR)
+        return None
+    address = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_together_{act}")
+    return HttpResponseRedirect(f"{address}?{urlencode({OF: ','.join(map(str, numbers))})}")
+
+
+def chosen_rows(request: HttpRequest, page: KeptAdmin[Any]) -> list[Any]:
+    """The rows that the address names and the person may see, as their list has them."""
+    numbers = [part for part in request.GET.get(OF, "").split(",") if part.isascii() and part.isdigit()]
+    wanted = [int(part) for part in numbers if len(part) < 19][:MOST]
+    return list(page.get_queryset(request).filter(pk__in=wanted).order_by("pk"))
+
+
+def nothing_chosen(request: HttpRequest, page: KeptAdmin[Any]) -> HttpResponse:
+    """Back to the list, with what to do there."""
+    page.message_user(request, _("Choose rows in the list first."), messages.WARNING)
+    return HttpResponseRedirect(reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist"))
+
+
+def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> HttpResponse:
+    """Fill in, look at what becomes of each, confirm."""
+    act, by, rows = ACTS[name], signed_in(request), chosen_rows(request, page)
+    if not rows:
+        return nothing_chosen(request, page)
+
+    def look(given: dict[str, Any]) -> list[Part]:
+        parts = act.look(rows, given, by)
+        if all(part.effect is None for part in parts):
+            raise suspending.AlreadyDecided(" ".join(part.why_not for part in parts))
+        return parts
+
+    def confirm(given: dict[str, Any]) -> Confirmation:
+        parts = look(given)
+        return Confirmation(
+            effects=[part.effect for part in parts if part.effect is not None],
+            headline=act.title,
+            warnings=[gettext("Left out: %(why)s") % {"why": part.why_not} for part in parts if part.why_not],
+            button=act.title,
+            danger=act.danger,
+        )
+
+    def run(given: dict[str, Any]) -> tuple[str, None]:
+        wanted = [part.allocation for part in look(given) if part.effect is not None]
+        return act.run(wanted, given, by), None
+
+    return act_page(
+        request,
+        admin=page,
+        row=None,
+        title=act.title,
+        explanation=act.explanation,
+        facts=[(_("Allocation"), f"{named(row)}, {row.get_state_display()}") for row in rows],
+        form=act.form(request.POST or None),
+        button=_("Continue"),
+        run=run,
+        confirm=confirm,
+        refusals=REFUSALS,
+        with_key=True,
+    )
