@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebError, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from centre.models import User
@@ -109,18 +109,21 @@ def page(chromium: Browser, server: str, faults: list[str]) -> Iterator[OpenPage
             client.force_login(user)
             session = client.cookies[settings.SESSION_COOKIE_NAME].value
             context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": server}])
-        screen = context.new_page()
 
-        def note(fault: str) -> None:
+        def note(shown: Page | None, fault: str) -> None:
             if not any(expected in fault for expected in expected_faults):
-                faults.append(f"{screen.url}: {fault}")
+                faults.append(f"{shown.url if shown else path}: {fault}")
 
         def note_console(message: ConsoleMessage) -> None:
             if message.type == "error":
-                note(f"{message.text} ({message.location['url']})")
+                note(message.page, f"{message.text} ({message.location['url']})")
 
-        screen.on("console", note_console)
-        screen.on("pageerror", lambda error: note(str(error)))
+        def note_error(error: WebError) -> None:
+            note(error.page, str(error.error))
+
+        context.on("console", note_console)  # of every tab of the session
+        context.on("weberror", note_error)
+        screen = context.new_page()
         screen.goto(path)
         return screen
 

@@ -32,7 +32,9 @@ FURTHER: tuple[dict[str, Any], ...] = (
     {"width": 360, "language": "zh-hant", "dark": True},
 )
 LOOKS = [
-    pytest.param(look, marks=pytest.mark.hard, id=f"{look['width']}-{look['language']}-{look['dark'] and 'dark'}")
+    pytest.param(
+        look, marks=pytest.mark.hard, id=f"{look['width']}-{look['language']}-{'dark' if look['dark'] else 'light'}"
+    )
     for look in (USUAL, *FURTHER)
 ]
 
@@ -73,10 +75,8 @@ def every_page(staff: list[User]) -> Iterator[tuple[User, str]]:
 
 
 def problems_of(screen: Page, path: str, language: str, axe: Axe) -> list[str]:
-    answer = screen.goto(path)
-    assert answer is not None
-    if answer.status != 200 or not screen.url.endswith(path):
-        return [f"answered {answer.status} at {screen.url}"]
+    if not screen.url.endswith(path):
+        return [f"sent to {screen.url}"]
     found = axe(screen)
     if too_wide := pixels_too_wide(screen):
         found.append(f"{too_wide} pixels too wide")
@@ -97,9 +97,12 @@ def test_every_page_of_the_administration_has_nothing_for_axe_and_fits(
     assert len(walked) > 3 * len(admin.site._registry)
     found = {}
     for user in staff:
-        screen = page("/admin/", user=user, **look)
+        session = page("/admin/", user=user, **look).context
         for path in [path for who, path in walked if who == user]:
+            screen = session.new_page()  # a page that reloads itself would disturb the next one in its own tab
+            screen.goto(path)
             if problems := problems_of(screen, path, look["language"], axe):
                 found[path] = problems
-        screen.context.close()
+            screen.close()
+        session.close()
     assert found == {}
