@@ -125,7 +125,8 @@ def test_idle_are_those_with_hours_and_without_use_the_most_hours_first(officer:
     Allocation.objects.filter(reference="HALTED").update(state=Allocation.State.SUSPENDED)
     assert idle_references(officer) == ["BEFORE", "THIRTY", "NEVER"]
     lines = groups(officer)[IDLE].lines
-    used_on = date_format((timezone.now() - 45 * DAY).astimezone(pool.cluster.zone))
+    last_second = timezone.now() - 45 * DAY + timedelta(minutes=59, seconds=59)  # an hour long, perhaps over midnight
+    used_on = date_format(last_second.astimezone(pool.cluster.zone))
     assert str(lines[0].note).startswith(f"Last used on {used_on}. The period ends on ")
     assert str(lines[2].note).startswith("Never used. The period ends on ")
     assert (lines[0].title, lines[0].url) == ("BEFORE has 899 GPU-hours left", page_of(before))
