@@ -189,6 +189,11 @@ def refuse_impossible(request: ChangeRequest, *, runs: Mapping[int, int], wanted
 def refuse_more_than_left(allocation: Allocation, seconds: int) -> None:
     """NotEnough when so many GPU-seconds are not left on the allocation as it stands."""
     allocation.refresh_from_db(fields=["granted_seconds", "used_seconds", "held_seconds"])
+    refuse_beyond(allocation, seconds)
+
+
+def refuse_beyond(allocation: Allocation, seconds: int) -> None:
+    """NotEnough when so many GPU-seconds are not left by the totals of the row in hand. No query."""
     if seconds > allocation.available_seconds:
         raise NotEnough(
             _("Only %(left)s GPU-hours are left on %(reference)s; this would take %(asked)s.")

@@ -115,6 +115,7 @@ def resume_allocations(*, allocations: Sequence[Allocation], reason: str, by: Us
     return moved
 
 
+MEANWHILE = gettext_noop("Somebody decided about one of these allocations meanwhile. Look at it again.")
 NOT_ONES_OWN = gettext_noop("You belong to this project. An officer who does not has to resume it.")
 
 
@@ -170,7 +171,7 @@ def _move(rows: Iterable[Allocation], *, to: State, suspended_at: datetime | Non
         state=to, suspended_at=suspended_at, suspended_because=suspended_because
     )
     if moved != len(rows):
-        raise AlreadyDecided(_("Somebody decided about one of these allocations meanwhile. Look at it again."))
+        raise AlreadyDecided(_(MEANWHILE))
     for row in rows:
         row.state, row.suspended_at, row.suspended_because = to, suspended_at, suspended_because
 

@@ -2,6 +2,10 @@
 
 The list sends its choice here as an address, so that the page can be looked at again and nothing happens on the way.
 What is impossible for one allocation is said and left out; the others go on.
+
+The confirming page carries which allocations it listed and up to which event of each, so that what is confirmed is what
+was read: one that was left out there stays out, and one that somebody acted on since, also by this very form, is left
+out and named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +19,8 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, Max, QuerySet
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -33,7 +38,7 @@ from centre.admin.choosing import day
 from centre.admin.confirming import Confirmation, Effect
 from centre.admin.kept import KeptAdmin
 from centre.http import signed_in
-from centre.models import User
+from centre.models import Event, User
 
 MOST = 100
 """As many as a page of the list shows."""
@@ -42,13 +47,23 @@ State = ChangeRequest.State
 Given = Mapping[str, Any]
 
 
-class ExtendTogetherForm(forms.Form):
+class TogetherForm(forms.Form):
+    """`seen` is what the confirming page listed; nobody fills it in."""
+
+    seen = forms.CharField(required=False, max_length=4_000, widget=forms.HiddenInput)
+
+
+class ExtendTogetherForm(TogetherForm):
     until_on = day(label=_("Last day"), help_text=_("Later than the last day of each; it is included."))
     reason = reason_field()
 
 
-class LetterForm(forms.Form):
+class LetterForm(TogetherForm):
     reason = text_field(_("What the letter says"), help_text=_("In your own words, to leads and managers."))
+
+
+class MoveTogetherForm(ReasonForTheTeamForm, TogetherForm):
+    """Suspended or resumed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Act:
 
     title: str | Promise
     explanation: str | Promise
-    form: type[forms.Form]
+    form: type[TogetherForm]
     look: Look
     run: Run
     danger: bool = False
@@ -193,7 +208,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
         "suspend": Act(
             _("Suspend allocations"),
             _("No new job starts on them until an officer resumes them. Jobs that run go on and are charged."),
-            ReasonForTheTeamForm,
+            MoveTogetherForm,
             state_after(Allocation.State.SUSPENDED),
             moved(suspending.suspend_allocations),
             danger=True,
@@ -201,7 +216,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
         "resume": Act(
             _("Resume allocations"),
             _("New jobs start on them again as before."),
-            ReasonForTheTeamForm,
+            MoveTogetherForm,
             state_after(Allocation.State.OPEN),
             moved(suspending.resume_allocations),
         ),
@@ -237,11 +252,48 @@ def nothing_chosen(request: HttpRequest, page: KeptAdmin[Any]) -> HttpResponse:
     return HttpResponseRedirect(reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist"))
 
 
+def listed(form: forms.Form, marks: Mapping[int, int]) -> None:
+    """Let the confirming page carry what it lists: the number of each row, and a mark of how it stood."""
+    form.data = {**dict(form.data.items()), "seen": " ".join(f"{number}-{mark}" for number, mark in marks.items())}
+
+
+def listed_before(seen: str) -> dict[int, int]:
+    """What the confirming page carried; nothing of what it cannot have written."""
+    pairs = [part.split("-") for part in seen.split()]
+    written = [pair for pair in pairs if all(one.isascii() and one.isdigit() and len(one) < 19 for one in pair)]
+    return {int(pair[0]): int(pair[1]) for pair in written if len(pair) == 2}
+
+
+def latest_events(rows: Sequence[Allocation]) -> dict[int, int]:
+    """The number of the latest event of each; 0 where there is none. One query."""
+    of_these = Event.objects.filter(
+        object_type=Allocation._meta.label_lower, object_id__in=[str(row.pk) for row in rows]
+    )
+    number = Cast("object_id", BigIntegerField())
+    latest = dict(of_these.order_by().values_list(number).annotate(Max("pk")))
+    return {row.pk: latest.get(row.pk, 0) for row in rows}
+
+
+def still_as_listed(parts: Sequence[Part], seen: Mapping[int, int]) -> tuple[list[Allocation], list[str]]:
+    """Of what was listed: what stands as it stood there, and sentences about the rest."""
+    now = latest_events([part.allocation for part in parts])
+    wanted, left_out = [], []
+    for part in parts:
+        if part.why_not:
+            left_out.append(part.why_not)
+        elif now[part.allocation.pk] != seen[part.allocation.pk]:
+            left_out.append(f"{part.allocation.reference}: {gettext(suspending.MEANWHILE)}")
+        else:
+            wanted.append(part.allocation)
+    return wanted, left_out
+
+
 def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> HttpResponse:
     """Fill in, look at what becomes of each, confirm."""
     act, by, rows = ACTS[name], signed_in(request), chosen_rows(request, page)
     if not rows:
         return nothing_chosen(request, page)
+    form = act.form(request.POST or None)
 
     def look(given: dict[str, Any]) -> list[Part]:
         parts = act.look(rows, given, by)
@@ -251,6 +303,7 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
 
     def confirm(given: dict[str, Any]) -> Confirmation:
         parts = look(given)
+        listed(form, latest_events([part.allocation for part in parts if part.effect is not None]))
         return Confirmation(
             effects=[part.effect for part in parts if part.effect is not None],
             headline=act.title,
@@ -260,8 +313,12 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
         )
 
     def run(given: dict[str, Any]) -> tuple[str, None]:
-        wanted = [part.allocation for part in look(given) if part.effect is not None]
-        return act.run(wanted, given, by), None
+        seen = listed_before(given["seen"])
+        parts = act.look([row for row in rows if row.pk in seen], given, by)
+        wanted, left_out = still_as_listed(parts, seen)
+        if not wanted:
+            raise suspending.AlreadyDecided(" ".join(left_out) or gettext(suspending.MEANWHILE))
+        return " ".join([act.run(wanted, given, by), *left_out]), None
 
     return act_page(
         request,
@@ -270,7 +327,7 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
         title=act.title,
         explanation=act.explanation,
         facts=[(_("Allocation"), f"{named(row)}, {row.get_state_display()}") for row in rows],
-        form=act.form(request.POST or None),
+        form=form,
         button=_("Continue"),
         run=run,
         confirm=confirm,

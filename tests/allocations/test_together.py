@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from allocations import requests
+from allocations import requests, suspending
 from allocations.models import Allocation, ChangeRequest
 from allocations.verifying import differences
 from centre.models import Event, User
@@ -37,14 +37,23 @@ def choose(client: Client, action: str, *rows: Any, model: str = "allocation") -
     return client.post(address, sent)["Location"]
 
 
-def do(client: Client, address: str, **filled: str) -> tuple[Any, str]:
-    """Look at the effects and confirm; the confirmation, and what the list then says."""
+def look(client: Client, address: str, **filled: str) -> tuple[Any, dict[str, str]]:
+    """Look at the effects; the confirmation, and what its button would send."""
     first = client.post(address, filled)
-    confirmation, key = first.context.get("confirmation"), first.context["key"]
-    sent = filled | {"act_step": "confirmed", "act_key": key}
+    carried = {"act_key": first.context["key"], "seen": str(first.context["form"]["seen"].value() or "")}
+    return first.context.get("confirmation"), filled | carried | {"act_step": "confirmed"}
+
+
+def confirm(client: Client, address: str, sent: dict[str, str]) -> str:
+    """What the list or the page then says."""
     told = client.post(address, sent, follow=True)
-    said = " ".join(str(message) for message in told.context["messages"])
-    return confirmation, said or told.context["refusal"]
+    return " ".join(str(message) for message in told.context["messages"]) or str(told.context["refusal"])
+
+
+def do(client: Client, address: str, **filled: str) -> tuple[Any, str]:
+    """Look at the effects and confirm; the confirmation, and what is said then."""
+    confirmation, sent = look(client, address, **filled)
+    return confirmation, confirm(client, address, sent)
 
 
 def shown(confirmation: Any) -> list[tuple[str, str, str]]:
@@ -65,7 +74,7 @@ def test_chosen_allocations_are_suspended_and_the_others_named(client: Client, o
     assert said == "2 allocations were changed."
     assert Allocation.objects.filter(state=Allocation.State.SUSPENDED).count() == 2
     assert Event.objects.filter(act="suspend_allocation", actor=officer).count() == 2
-    _none, again = do(client, address, reason="Maintenance of the pool.")
+    again = client.post(address, {"reason": "Maintenance of the pool."}).context["refusal"]
     assert again == f"{first.reference} is suspended already. {second.reference} is suspended already. {closed}"
 
 
@@ -105,9 +114,9 @@ def test_the_same_form_sent_twice_asks_and_writes_once(
     with django_capture_on_commit_callbacks(execute=True):
         for action, filled in (("write_to_chosen", letter), ("extend_chosen", longer)):
             address = choose(client, action, allocation)
-            key = client.post(address, filled).context["key"]
+            _confirmation, sent = look(client, address, **filled)
             for _ in range(2):
-                client.post(address, filled | {"act_step": "confirmed", "act_key": key})
+                client.post(address, sent)
     assert len([one for one in mail.outbox if "Please tidy up." in str(one.body)]) == 1
     assert ChangeRequest.objects.count() == 1
 
@@ -190,6 +199,123 @@ def test_what_the_books_refuse_meanwhile_is_named_and_the_rest_is_done(client: C
     assert said.startswith("1 request was approved. ")
     assert sorted(ChangeRequest.objects.values_list("state", flat=True)) == [State.APPROVED, State.ASKED]
     assert list(differences()) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "filled"),
+    [
+        ("suspend_chosen", {"reason": "Maintenance."}),
+        ("extend_chosen", {"reason": "Maintenance.", "until_on": str(make.today() + 40 * DAY)}),
+    ],
+)
+def test_what_became_impossible_after_the_confirmation_is_named(
+    client: Client, officer: User, action: str, filled: dict[str, str]
+) -> None:
+    stays, closes = (make.allocation(end_on=make.today() + 10 * DAY) for _ in range(2))
+    address = choose(client, action, stays, closes)
+    _confirmation, sent = look(client, address, **filled)
+    Allocation.objects.filter(pk=closes.pk).update(state=Allocation.State.CLOSED)
+    said = confirm(client, address, sent)
+    assert said[:2] == "1 "
+    assert said.count(f"The period of {closes.reference} was closed") == 1
+    assert stays.reference not in said
+
+
+def test_what_the_confirmation_left_out_stays_out(client: Client, officer: User) -> None:
+    first, second = make.allocation(), make.allocation()
+    suspending.suspend_allocation(allocation=second, reason="Maintenance.", by=officer, at=timezone.now())
+    address = choose(client, "suspend_chosen", first, second)
+    _confirmation, sent = look(client, address, reason="again")
+    suspending.resume_allocation(allocation=second, reason="over", by=officer, at=timezone.now())
+    assert confirm(client, address, sent) == "1 allocation was changed."
+    assert dict(Allocation.objects.values_list("pk", "state")) == {first.pk: "suspended", second.pk: "open"}
+
+
+def test_form_sent_again_after_somebody_undid_it_does_nothing(client: Client, officer: User) -> None:
+    allocation = make.allocation()
+    address = choose(client, "suspend_chosen", allocation)
+    _confirmation, sent = look(client, address, reason="Maintenance.")
+    confirm(client, address, sent)
+    suspending.resume_allocation(allocation=allocation, reason="over", by=officer, at=timezone.now())
+    said = confirm(client, address, sent)
+    assert said == f"{allocation.reference}: {suspending.MEANWHILE}"
+    assert Allocation.objects.get().state == Allocation.State.OPEN
+
+
+@pytest.mark.parametrize("seen", ["", "x", "1-", "-", "1-2-3", "٣-1", "9" * 30 + "-1"])
+def test_nothing_is_done_that_no_confirmation_listed(client: Client, officer: User, seen: str) -> None:
+    address = choose(client, "suspend_chosen", make.allocation())
+    sent = {"reason": "Maintenance.", "act_step": "confirmed", "seen": seen}
+    assert client.post(address, sent).context["refusal"] == suspending.MEANWHILE
+    assert Allocation.objects.get().state == Allocation.State.OPEN
+
+
+def proposed(allocation: Allocation, kind: ChangeRequest.Kind, hours: int, *, by: User, key: str) -> ChangeRequest:
+    return requests.propose(
+        kind=kind,
+        allocation=allocation,
+        seconds=hours * make.HOUR,
+        reason="because",
+        by=by,
+        at=timezone.now(),
+        key=key,
+    )
+
+
+def test_effects_of_two_requests_about_one_allocation_add_up(client: Client, officer: User) -> None:
+    make.centre(two_person_above_seconds=0)
+    other = make.staff(StaffRole.ALLOCATION_OFFICER)
+    allocation = make.allocation(hours=10)
+    more = [proposed(allocation, ChangeRequest.Kind.TOP_UP, 5, by=other, key=key) for key in "ab"]
+    back = proposed(allocation, ChangeRequest.Kind.TAKE_BACK, 8, by=other, key="c")
+    address = choose(client, "approve_chosen", *more, back, model="changerequest")
+    confirmation, _sent = look(client, address, answer="yes")
+    code = allocation.project.code
+    granted = [
+        (before, after) for label, before, after in shown(confirmation) if label == f"{code}: Granted (GPU-hours)"
+    ]
+    assert granted == [("10", "15"), ("15", "20"), ("20", "12")]
+
+
+def test_requests_that_the_books_would_refuse_are_named_before_anything_happens(client: Client, officer: User) -> None:
+    make.centre(two_person_above_seconds=0)
+    other = make.staff(StaffRole.ALLOCATION_OFFICER)
+    closed, rich, poor = (make.allocation(hours=10) for _ in range(3))
+    asked = [
+        proposed(closed, ChangeRequest.Kind.TOP_UP, 5, by=other, key="a"),
+        proposed(rich, ChangeRequest.Kind.TAKE_BACK, 8, by=other, key="b"),
+        proposed(rich, ChangeRequest.Kind.TAKE_BACK, 8, by=other, key="c"),
+        proposed(poor, ChangeRequest.Kind.TAKE_BACK, 10, by=other, key="d"),
+    ]
+    Allocation.objects.filter(pk=closed.pk).update(state=Allocation.State.CLOSED)
+    address = choose(client, "approve_chosen", *asked, model="changerequest")
+    confirmation, sent = look(client, address, answer="yes")
+    assert [str(warning).partition(": ")[2] for warning in confirmation.warnings] == [
+        f"{closed.project.code}, More GPU-hours: "
+        f"The period of {closed.reference} was closed, so nothing can be decided about it any more.",
+        f"{rich.project.code}, Take unused GPU-hours back: "
+        f"Only 2.00 GPU-hours are left on {rich.reference}; this would take 8.00.",
+    ]
+    assert confirm(client, address, sent).startswith("2 requests were approved. ")
+    assert {row.pk for row in ChangeRequest.objects.waiting()} == {asked[0].pk, asked[2].pk}
+
+
+def test_held_hours_of_a_move_count_for_it(client: Client, officer: User) -> None:
+    make.centre(two_person_above_seconds=0)
+    source = make.allocation(hours=10)
+    target = make.allocation(pool=source.pool, hours=1)
+    move = requests.propose(
+        kind=ChangeRequest.Kind.TRANSFER,
+        allocation=source,
+        to_allocation=target,
+        seconds=10 * make.HOUR,
+        reason="because",
+        by=make.staff(StaffRole.ALLOCATION_OFFICER),
+        at=timezone.now(),
+        key="a",
+    )
+    _confirmation, said = do(client, choose(client, "approve_chosen", move, model="changerequest"), answer="yes")
+    assert said == "1 request was approved."
 
 
 @pytest.mark.parametrize("address", ["", "?of=", "?of=x,-1,٣", "?of=99999999999999999999999"])
