@@ -13,12 +13,12 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from allocations import staging
-from allocations.ledger import AccountTaken, refuse_taken
 from allocations.models import Allocation, DrawingAccount
 from allocations.movements import locked
 from allocations.posting import LedgerError
 from allocations.recharging import recharge_account
 from allocations.refusals import BenefitsFromIt, NoReason, belongs_to_any, can_be_kept
+from allocations.taken import AccountTaken, Wanted, refuse_taken
 from centre import audit
 from centre.models import Project, User
 
@@ -174,7 +174,7 @@ def refuse_drawing(wanted: DrawingAccount) -> None:
                 "last": allocation.end_on.isoformat(),
             }
         )
-    refuse_taken(pool=wanted.pool, account=wanted.account, first=wanted.from_on, last=wanted.until_on)
+    refuse_taken(Wanted(pool=wanted.pool, account=wanted.account, first=wanted.from_on, last=wanted.until_on))
     _refuse_beneficiary(wanted, wanted.made_by)
 
 

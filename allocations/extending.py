@@ -5,6 +5,7 @@ left of it is settled, so a longer time is a new allocation's. Hours are neither
 forfeited at the end of a period can be used after an extension, so two people always stand behind one.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -12,11 +13,12 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from allocations import staging
-from allocations.ledger import COVERED_ONCE, AccountTaken, refuse_taken
+from allocations.ledger import COVERED_ONCE
 from allocations.models import Allocation, DrawingAccount
 from allocations.movements import accounting_day, locked
 from allocations.posting import TAKES_DECISIONS, TOTALS, LedgerError, PeriodClosed, TwoPeopleNeeded
 from allocations.recharging import recharge_account
+from allocations.taken import AccountTaken, Wanted, refuse_taken, why_taken
 from centre import audit
 from centre.models import User
 
@@ -108,6 +110,12 @@ def extend(
 
 def refuse_extension(allocation: Allocation, *, until_on: date, at: datetime) -> None:
     """Why the period cannot last until that day as things stand; nothing when it can."""
+    refuse_day(allocation, until_on=until_on, at=at)
+    refuse_taken(added_days(allocation, until_on))
+
+
+def refuse_day(allocation: Allocation, *, until_on: date, at: datetime) -> None:
+    """PeriodClosed, NotLater or TooFar for what can be told from the allocation alone; no query."""
     today = accounting_day(allocation, at)
     said = {
         "reference": allocation.reference,
@@ -129,10 +137,31 @@ def refuse_extension(allocation: Allocation, *, until_on: date, at: datetime) ->
         raise NotLater(_("That day is over. Choose a day from %(today)s on.") % said)
     if until_on > latest_on(today):
         raise TooFar(_("A period can be made to last until %(latest)s at most. Check the year.") % said)
-    refuse_taken(
+
+
+def added_days(allocation: Allocation, until_on: date) -> Wanted:
+    return Wanted(
         pool=allocation.pool,
         account=allocation.account,
         first=allocation.end_on + timedelta(days=1),
         last=until_on,
         besides=allocation.pk,
     )
+
+
+def why_no_extensions(allocations: Sequence[Allocation], *, until_on: date, at: datetime) -> list[str]:
+    """For each allocation why its period cannot last until that day, as a sentence, or nothing; two queries for all."""
+    taken = why_taken([added_days(allocation, until_on) for allocation in allocations])
+    return [
+        why_no_day(allocation, until_on=until_on, at=at) or why
+        for allocation, why in zip(allocations, taken, strict=True)
+    ]
+
+
+def why_no_day(allocation: Allocation, *, until_on: date, at: datetime) -> str:
+    """Why the day is no later last day, by the allocation alone."""
+    try:
+        refuse_day(allocation, until_on=until_on, at=at)
+    except LedgerError as refused:
+        return str(refused)
+    return ""

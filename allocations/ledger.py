@@ -9,9 +9,10 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from allocations import staging
-from allocations.models import Allocation, DrawingAccount, LedgerEntry
+from allocations.models import Allocation, LedgerEntry
 from allocations.posting import KeyReused, LedgerError, NotEnough, PeriodClosed, TwoPeopleNeeded, post
 from allocations.recharging import recharge_account
+from allocations.taken import AccountTaken, Wanted, refuse_taken
 from centre import audit
 from centre.models import GpuPool, Project, User
 
@@ -29,10 +30,6 @@ __all__ = [
 
 COVERED_ONCE = ("one_allocation_covers_an_account_pool_and_day", "an_allocation_covers_no_further_account")
 """The rules of the database that refuse a second allocation for an account, pool and day."""
-
-
-class AccountTaken(LedgerError):
-    """Another allocation already takes the account's time on that pool on some of these days."""
 
 
 def open_allocation(
@@ -134,50 +131,14 @@ def open_allocation(
 def refuse_overlap(allocation: Allocation) -> None:
     """AccountTaken, naming the other, when another allocation takes this one's account and pool on one of its days."""
     refuse_taken(
-        pool=allocation.pool,
-        account=allocation.account,
-        first=allocation.start_on,
-        last=allocation.end_on,
-        besides=allocation.pk or 0,
-    )
-
-
-def refuse_taken(*, pool: GpuPool, account: str, first: date, last: date, besides: int = 0) -> None:
-    """AccountTaken, naming the allocation and its days, when one takes the account's time on the pool already.
-
-    By its own name, or because the account draws on it; `besides` is the number of one that does not count.
-    """
-    said = {"account": account, "pool": pool.code}
-    other = (
-        Allocation.objects.not_void()
-        .filter(pool=pool, account=account, start_on__lte=last, end_on__gte=first)
-        .exclude(pk=besides)
-        .first()
-    )
-    if other is not None:
-        said |= {"other": other.reference, "first": other.start_on.isoformat(), "last": other.end_on.isoformat()}
-        raise AccountTaken(
-            _(
-                "%(other)s already covers the Slurm account %(account)s on %(pool)s from %(first)s to %(last)s. "
-                "Choose other days, or give this allocation a Slurm account of its own."
-            )
-            % said
+        Wanted(
+            pool=allocation.pool,
+            account=allocation.account,
+            first=allocation.start_on,
+            last=allocation.end_on,
+            besides=allocation.pk or 0,
         )
-    standing = DrawingAccount.objects.filter(pool=pool, account=account, withdrawn_at__isnull=True)
-    drawing = standing.filter(from_on__lte=last, until_on__gte=first).select_related("allocation").first()
-    if drawing is not None:
-        said |= {
-            "other": drawing.allocation.reference,
-            "first": drawing.from_on.isoformat(),
-            "last": drawing.until_on.isoformat(),
-        }
-        raise AccountTaken(
-            _(
-                "The Slurm account %(account)s draws on %(other)s (%(pool)s) from %(first)s to %(last)s. "
-                "Choose other days, or withdraw it there first."
-            )
-            % said
-        )
+    )
 
 
 def top_up(

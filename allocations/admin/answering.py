@@ -4,6 +4,7 @@ Requests are told and carried out in one order, each with what those before it l
 add up on the page as they will in the books.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,8 @@ from centre.admin.kept import KeptAdmin
 from centre.http import signed_in
 from centre.models import User
 
+Kind = ChangeRequest.Kind
+
 
 class AnswerTogetherForm(TogetherForm):
     answer = text_field(_("Answer"), required=False, help_text=_("Everybody who asked reads this."))
@@ -48,6 +51,13 @@ def named(row: ChangeRequest) -> str:
     return f"{row.project.code}, {row.get_kind_display()}"
 
 
+def about(row: ChangeRequest, moves: Sequence[Moves]) -> str:
+    """Of which allocation a figure is; where two are concerned, each figure names its own."""
+    if row.allocation is None or len(moves) > 1:
+        return row.project.code
+    return f"{row.allocation.reference}, {row.project.code}"
+
+
 def told(rows: list[ChangeRequest]) -> list[tuple[str, str]]:
     """Who asked, and what for, of each; one query."""
     counted = RequestedRun.objects.filter(request__in=rows).order_by().values_list("request").annotate(Count("pk"))
@@ -59,7 +69,6 @@ def asker(row: ChangeRequest) -> str:
     return f"{row.project.code}, {row.asked_by.name or row.asked_by.email}"
 
 
-Kind = ChangeRequest.Kind
 TAKES = frozenset({Kind.TAKE_BACK, Kind.TRANSFER})
 
 
@@ -84,12 +93,13 @@ class InTurn:
             self.left_out.append(why)
             return
         seconds = row.asked_seconds or 0
+        moves = moves_of(row, seconds)
         self.possible.append(row)
         self.effects += [
-            Effect(f"{row.project.code}: {effect.label}", effect.before, effect.after)
+            Effect(f"{about(row, moves)}: {effect.label}", effect.before, effect.after)
             for effect in effects_of(row, seconds)
         ]
-        for move in moves_of(row, seconds):
+        for move in moves:
             before = self.moved.get(move.allocation.pk, Moves(move.allocation))
             self.moved[move.allocation.pk] = Moves(
                 move.allocation,

@@ -10,7 +10,6 @@ out and named.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -29,8 +28,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from allocations import requests, suspending, team_letters, writing
-from allocations.admin.proposing import REFUSALS, draft, reason_field, text_field
+from allocations import extending, requests, suspending, team_letters, writing
+from allocations.admin.proposing import REFUSALS, reason_field, text_field
 from allocations.admin.suspending import ReasonForTheTeamForm
 from allocations.models import Allocation, ChangeRequest
 from centre.admin.acts import act_page
@@ -123,17 +122,14 @@ def moved(verb: Callable[..., suspending.Moved]) -> Run:
     return run
 
 
-def later_days(rows: Sequence[Allocation], given: Given, by: User) -> list[Part]:
+def later_days(rows: Sequence[Allocation], given: Given, _by: User) -> list[Part]:
     """The last day of each, now and afterwards, as far as it can be proposed."""
-    return [later_day(row, given["until_on"], given, by) for row in rows]
-
-
-def later_day(row: Allocation, until_on: date, given: Given, by: User) -> Part:
-    try:
-        draft(ChangeRequest.Kind.EXTENSION, row, by, {"until_on": until_on, "reason": given["reason"]})
-    except REFUSALS as refused:
-        return Part(row, why_not=str(refused))
-    return Part(row, Effect(named(row), date_format(row.end_on), date_format(until_on)))
+    until_on = given["until_on"]
+    refused = extending.why_no_extensions(rows, until_on=until_on, at=timezone.now())
+    return [
+        Part(row, why_not=why) if why else Part(row, Effect(named(row), date_format(row.end_on), date_format(until_on)))
+        for row, why in zip(rows, refused, strict=True)
+    ]
 
 
 def propose_days(rows: Sequence[Allocation], given: Given, by: User) -> str:
@@ -164,19 +160,25 @@ def propose_days(rows: Sequence[Allocation], given: Given, by: User) -> str:
     return " ".join([told % {"count": waiting}, *left_out])
 
 
-def readers(rows: Sequence[Allocation], _given: Given, _by: User) -> list[Part]:
+def readers(rows: Sequence[Allocation], given: Given, _by: User) -> list[Part]:
     """How many people would be written about each."""
     told = team_letters.written_to(rows)
     counts = {row.pk: sum(row in concerned for concerned in told.values()) for row in rows}
+    already = writing.written_already(rows, text=given["reason"], at=timezone.now())
     return [
-        Part(row, Effect(named(row), gettext("nothing"), people(counts[row.pk])))
-        if counts[row.pk]
-        else Part(
-            row,
-            why_not=gettext("%(reference)s: nobody leads or manages its project.") % {"reference": row.reference},
-        )
+        Part(row, why_not=why)
+        if (why := no_letter(row, counts[row.pk], written=row.pk in already))
+        else Part(row, Effect(named(row), gettext("nothing"), people(counts[row.pk])))
         for row in rows
     ]
+
+
+def no_letter(row: Allocation, readers: int, *, written: bool) -> str:
+    """Why nobody would be written about an allocation, as a sentence; nothing when somebody would."""
+    said = {"reference": row.reference}
+    if not readers:
+        return gettext("%(reference)s: nobody leads or manages its project.") % said
+    return gettext("%(reference)s: this letter was sent a moment ago.") % said if written else ""
 
 
 def people(count: int) -> str:
@@ -184,8 +186,8 @@ def people(count: int) -> str:
 
 
 def write(rows: Sequence[Allocation], given: Given, by: User) -> str:
-    writing.write_to_teams(allocations=rows, text=given["reason"], by=by, at=timezone.now())
-    count = len(team_letters.written_to(rows))
+    written = writing.write_to_teams(allocations=rows, text=given["reason"], by=by, at=timezone.now())
+    count = len(team_letters.written_to(written))
     return ngettext("%(count)s letter is on its way.", "%(count)s letters are on their way.", count) % {"count": count}
 
 
@@ -226,6 +228,10 @@ ACTS: Mapping[str, Act] = MappingProxyType(
 
 def named(row: Allocation) -> str:
     return f"{row.reference}, {row.project.code}"
+
+
+def stands(row: Allocation) -> tuple[str | Promise, str]:
+    return _("Allocation"), f"{named(row)}, {row.get_state_display()}"
 
 
 def go_to(act: str, request: HttpRequest, chosen: QuerySet[Any], page: ModelAdmin[Any]) -> HttpResponse | None:
@@ -306,6 +312,7 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
         listed(form, latest_events([part.allocation for part in parts if part.effect is not None]))
         return Confirmation(
             effects=[part.effect for part in parts if part.effect is not None],
+            facts=[stands(part.allocation) for part in parts if part.effect is not None],
             headline=act.title,
             warnings=[gettext("Left out: %(why)s") % {"why": part.why_not} for part in parts if part.why_not],
             button=act.title,
@@ -326,7 +333,7 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
         row=None,
         title=act.title,
         explanation=act.explanation,
-        facts=[(_("Allocation"), f"{named(row)}, {row.get_state_display()}") for row in rows],
+        facts=[stands(row) for row in rows],
         form=form,
         button=_("Continue"),
         run=run,

@@ -71,6 +71,8 @@ def test_chosen_allocations_are_suspended_and_the_others_named(client: Client, o
     ]
     closed = f"The period of {gone.reference} was closed, so nothing can be decided about it any more."
     assert [str(warning) for warning in confirmation.warnings] == [f"Left out: {closed}"]
+    about = [f"{row.reference}, {row.project.code}, Open" for row in (first, second)]
+    assert [told for _label, told in confirmation.facts] == about
     assert said == "2 allocations were changed."
     assert Allocation.objects.filter(state=Allocation.State.SUSPENDED).count() == 2
     assert Event.objects.filter(act="suspend_allocation", actor=officer).count() == 2
@@ -121,6 +123,23 @@ def test_the_same_form_sent_twice_asks_and_writes_once(
     assert ChangeRequest.objects.count() == 1
 
 
+def test_the_same_letter_reaches_only_the_teams_that_do_not_have_it(
+    client: Client, officer: User, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    first, second = make.allocation(), make.allocation()
+    leads = [make.member(project=row.project, role=ProjectRole.LEAD) for row in (first, second)]
+    with django_capture_on_commit_callbacks(execute=True):
+        do(client, choose(client, "write_to_chosen", first), reason="Please tidy up.")
+        confirmation, said = do(client, choose(client, "write_to_chosen", first, second), reason=" Please tidy up.")
+    already = f"Left out: {first.reference}: this letter was sent a moment ago."
+    assert [str(warning) for warning in confirmation.warnings] == [already]
+    assert said == "1 letter is on its way."
+    assert [one.to for one in mail.outbox] == [[lead.email] for lead in leads]
+    with django_capture_on_commit_callbacks(execute=True):
+        do(client, choose(client, "write_to_chosen", first), reason="Please tidy up now.")
+    assert [one.to for one in mail.outbox[2:]] == [[leads[0].email]]
+
+
 def test_one_letter_goes_to_each_lead_about_all_of_their_allocations(
     client: Client, officer: User, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
@@ -165,9 +184,10 @@ def test_chosen_requests_are_approved_but_not_ones_own(client: Client, officer: 
     address = choose(client, "approve_chosen", theirs, more, mine, model="changerequest")
     confirmation, said = do(client, address, answer="fine")
     code = allocation.project.code
+    about = f"{allocation.reference}, {code}"
     own = f"{code}, More GPU-hours: you asked for it yourself."
     assert [str(warning) for warning in confirmation.warnings] == [f"Left out: {own}"]
-    assert {label for label, _before, _after in shown(confirmation)} >= {f"{code}: Granted (GPU-hours)"}
+    assert {label for label, _before, _after in shown(confirmation)} >= {f"{about}: Granted (GPU-hours)"}
     assert said == f"2 requests were approved. {own}"
     assert dict(ChangeRequest.objects.values_list("pk", "state")) == {
         theirs.pk: State.APPROVED,
@@ -270,10 +290,8 @@ def test_effects_of_two_requests_about_one_allocation_add_up(client: Client, off
     back = proposed(allocation, ChangeRequest.Kind.TAKE_BACK, 8, by=other, key="c")
     address = choose(client, "approve_chosen", *more, back, model="changerequest")
     confirmation, _sent = look(client, address, answer="yes")
-    code = allocation.project.code
-    granted = [
-        (before, after) for label, before, after in shown(confirmation) if label == f"{code}: Granted (GPU-hours)"
-    ]
+    label = f"{allocation.reference}, {allocation.project.code}: Granted (GPU-hours)"
+    granted = [(before, after) for of, before, after in shown(confirmation) if of == label]
     assert granted == [("10", "15"), ("15", "20"), ("20", "12")]
 
 
@@ -343,3 +361,22 @@ def test_list_and_page_of_an_act_take_the_same_queries_for_any_number_of_rows(
         client.get(address)
     with django_assert_num_queries(8):
         client.get(reverse(LIST))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize(("action", "queries"), [("suspend_chosen", 6), ("write_to_chosen", 8), ("extend_chosen", 8)])
+def test_confirming_takes_the_same_queries_for_any_number_of_rows(
+    client: Client,
+    officer: User,
+    rows: int,
+    action: str,
+    queries: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    chosen = [make.allocation() for _ in range(rows)]
+    for row in chosen:
+        make.member(project=row.project, role=ProjectRole.LEAD)
+    address = choose(client, action, *chosen)
+    with django_assert_num_queries(queries):
+        answer = client.post(address, {"reason": "because", "until_on": str(make.today() + 400 * DAY)})
+    assert len(answer.context["confirmation"].effects) == rows
