@@ -8,8 +8,9 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import cached_property
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.names import TrilingualName
@@ -208,7 +209,8 @@ class Capacity(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.gpus} × {self.from_on}"
+        said = {"gpus": self.gpus, "day": date_format(self.from_on)}
+        return ngettext("%(gpus)s GPU from %(day)s", "%(gpus)s GPUs from %(day)s", self.gpus) % said
 
 
 class Outage(models.Model):
