@@ -31,9 +31,42 @@ class TextField(forms.CharField):
     }
 
 
-class GpuHoursField(forms.DecimalField):
-    """GPU-hours with at most two decimals, as whole GPU-seconds: 1.25 is 4,500. Thousands may be set apart: 12,000."""
+class WrittenNumber(forms.DecimalField):
+    """A number of a unit with at most two decimals, kept as a whole number of `parts` of the unit.
 
+    Thousands may be set apart: 12,000. A field of its own kind says in its sentences what to write.
+    """
+
+    parts = 1
+    # Not a number field of the browser: that one throws away what it cannot read, and takes no 12,000.
+    widget = forms.TextInput
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(decimal_places=2, **options)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {**super().widget_attrs(widget), "inputmode": "decimal", "autocomplete": "off"}
+
+    def to_python(self, value: Any) -> Any:
+        number: Decimal | None = super().to_python(ungrouped(value) if isinstance(value, str) else value)
+        exponent = number.as_tuple().exponent if number is not None else 0
+        if isinstance(exponent, int) and exponent < -2:  # a letter for what is no number
+            raise forms.ValidationError(self.error_messages["max_decimal_places"], code="max_decimal_places")
+        return number
+
+    def clean(self, value: Any) -> Any:
+        number: Decimal | None = super().clean(value)
+        return None if number is None else int(number * self.parts)
+
+    def prepare_value(self, value: Any) -> Any:
+        """What is shown for a stored number; what somebody typed stays as it is."""
+        return Decimal(value) / self.parts if isinstance(value, int) else value
+
+
+class GpuHoursField(WrittenNumber):
+    """GPU-hours, as whole GPU-seconds: 1.25 is 4,500."""
+
+    parts = 3600
     default_error_messages = {
         "required": _("Say how many GPU-hours."),
         "invalid": _("Write a number of GPU-hours in digits, such as 12,000 or 1.5."),
@@ -42,58 +75,44 @@ class GpuHoursField(forms.DecimalField):
         "max_whole_digits": _("This is more than any machine could give. Check the number of GPU-hours."),
         "max_decimal_places": _("Write GPU-hours with two decimals at most, such as 1.25."),
     }
-    # Not a number field of the browser: that one throws away what it cannot read, and takes no 12,000.
-    widget = forms.TextInput
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("label", _("GPU-hours"))
-        super().__init__(max_digits=15, decimal_places=2, **options)
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        return {**super().widget_attrs(widget), "inputmode": "decimal", "autocomplete": "off"}
-
-    def to_python(self, value: Any) -> Any:
-        hours: Decimal | None = super().to_python(ungrouped(value) if isinstance(value, str) else value)
-        exponent = hours.as_tuple().exponent if hours is not None else 0
-        if isinstance(exponent, int) and exponent < -2:  # a letter for what is no number
-            raise forms.ValidationError(self.error_messages["max_decimal_places"], code="max_decimal_places")
-        return hours
-
-    def clean(self, value: Any) -> Any:
-        hours: Decimal | None = super().clean(value)
-        return None if hours is None else int(hours * 3600)
-
-    def prepare_value(self, value: Any) -> Any:
-        """What is shown for a stored number of seconds; what somebody typed stays as it is."""
-        return Decimal(value) / 3600 if isinstance(value, int) else value
+        super().__init__(max_digits=15, **options)
 
 
-class DollarsField(forms.DecimalField):
-    """Dollars of Hong Kong with at most two decimals, as whole cents: 12.50 is 1,250."""
+class DollarsField(WrittenNumber):
+    """Dollars of Hong Kong, as whole cents: 12.50 is 1,250."""
+
+    parts = 100
+    default_error_messages = {
+        "required": _("Say how many HK$."),
+        "invalid": _("Write an amount of HK$ in digits, such as 3,000,000 or 12.50."),
+        "min_value": _("Write an amount of HK$ that is not below 0."),
+        "max_digits": _("This is more than a centre could spend. Check the amount of HK$."),
+        "max_whole_digits": _("This is more than a centre could spend. Check the amount of HK$."),
+        "max_decimal_places": _("Write HK$ with two decimals at most, such as 12.50."),
+    }
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("label", _("HK$"))
-        super().__init__(max_digits=17, decimal_places=2, **options)
-
-    def clean(self, value: Any) -> Any:
-        dollars: Decimal | None = super().clean(value)
-        return None if dollars is None else int(dollars * 100)
-
-    def prepare_value(self, value: Any) -> Any:
-        """What is shown for a stored number of cents; what somebody typed stays as it is."""
-        return Decimal(value) / 100 if isinstance(value, int) else value
+        super().__init__(max_digits=17, **options)
 
 
-class PercentField(forms.DecimalField):
-    """A share in per cent with at most two decimals, from 0 to 100, as whole basis points: 12.5 is 1,250."""
+NO_SHARE = _("Write a share from 0 to 100 per cent.")
+
+
+class PercentField(WrittenNumber):
+    """A share in per cent, from 0 to 100, as whole basis points: 12.5 is 1,250."""
+
+    parts = 100
+    default_error_messages = {
+        "required": _("Say how many per cent."),
+        "invalid": _("Write a share in digits, such as 70 or 12.5."),
+        "min_value": NO_SHARE,
+        "max_value": NO_SHARE,
+        "max_decimal_places": _("Write per cent with two decimals at most, such as 12.25."),
+    }
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=0, max_value=100, max_digits=5, decimal_places=2, **options)
-
-    def clean(self, value: Any) -> Any:
-        share: Decimal | None = super().clean(value)
-        return None if share is None else int(share * 100)
-
-    def prepare_value(self, value: Any) -> Any:
-        """What is shown for stored basis points; what somebody typed stays as it is."""
-        return Decimal(value) / 100 if isinstance(value, int) else value
+        super().__init__(min_value=0, max_value=100, **options)
