@@ -1,13 +1,16 @@
 """Whom the centre speaks to at a tenant: people there, whether or not they can sign in here."""
 
+from contextlib import suppress
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from centre.models.tenants import Tenant
+from centre.names import person_name, validate_person_name
 
 PHONE = RegexValidator(
     r"^[0-9+()/ .x-]+\Z", _("Use digits, spaces and + ( ) - / only, for example +852 2345 6789 x12.")
@@ -24,7 +27,7 @@ class TenantContact(models.Model):
     """A person at a tenant for one matter, from one instant to another; never deleted."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="contacts", verbose_name=_("tenant"))
-    name = models.CharField(_("name"), max_length=200)
+    name = models.CharField(_("name"), max_length=200, validators=[validate_person_name])
     role = models.CharField(_("role at the tenant"), max_length=200, blank=True)
     email = models.EmailField(_("e-mail address"), max_length=254, blank=True)
     phone = models.CharField(_("phone"), max_length=60, blank=True, validators=[PHONE])
@@ -50,3 +53,7 @@ class TenantContact(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        with suppress(ValidationError):  # the field's own validator says what is wrong with it
+            self.name = person_name(self.name)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -46,6 +47,14 @@ def cost_of(client: Client, url: str) -> int:
 
 def contact(tenant: Tenant, **given: str) -> TenantContact:
     return contacts.add_contact(tenant=tenant, by=None, at=timezone.now(), **{"phone": "2345 6789", **given})
+
+
+def test_a_contact_is_named_as_people_are() -> None:
+    tenant = make.tenant()
+    assert contact(tenant, name="  Ada   Wong ").name == "Ada Wong"
+    with pytest.raises(ValidationError) as refused:
+        contact(tenant, name="ada@example.org")
+    assert refused.value.messages == ["Write the name alone, without a web or e-mail address."]
 
 
 @pytest.mark.parametrize("word", ["harbour-u", "Harbour", "海港", "海湾", "B-1234", "Ada", "ada@example", "vision"])
