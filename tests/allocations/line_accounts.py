@@ -96,8 +96,11 @@ class Account:
 
     def _swallowed(self, lines: list[str]) -> Iterator[str]:
         """Lines that are whole records by themselves and did not become one."""
-        if any(line != lines[0] and all(name in line for name in NEEDED) for line in lines):
-            return  # the header of another export: nothing behind it may be read by our columns
+        starts = [row.line for row in self.answer.said]
+        for start, after in zip(starts, [*starts[1:], len(lines) + 1], strict=True):
+            own = "\n".join(lines[start - 1 : after - 1])  # a header, too, may have been broken over two lines
+            if own != lines[0] and all(name in own for name in NEEDED):
+                return  # the header of another export: nothing behind it may be read by our columns
         records = {row.line for row in self.answer.said if row.fate == "record"}
         whole = lines if self.data.endswith(b"\n") else lines[:-1]
         for number, line in enumerate(whole[1:], 2):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from allocations.charging import billable_span, split_by_day
 from allocations.slurm.header import FREE_TEXT, NEEDED, is_guessable
+from allocations.slurm.records import OTHER_EXPORT
 from allocations.slurm.sacct import BadRecord, Ignored, Record, UnreadableExport, open_export
 from tests.allocations.exports import (
     HONG_KONG,
@@ -205,6 +206,16 @@ def test_concatenated_exports_read_as_one() -> None:
     data = spelled({"JobName": "a\nb"}) + spelled({"JobIDRaw": "8"})
     first, header, second = rows_of(data)
     assert (isinstance(first, Record), header, isinstance(second, Record)) == (True, Ignored(4), True)
+
+
+def test_runs_behind_a_broken_header_of_another_export_are_not_read_by_our_columns() -> None:
+    """Damage broke that header over two lines; what stands behind it may be in its columns, so it is put aside."""
+    weak = {"delimiter": "|"}
+    ours, behind = (spelled({"JobIDRaw": number, "JobID": number}, **weak) for number in ("1", "2"))
+    other = "|".join(name for name in reversed(ORDER) if name != "AllocTRES") + "|pad|tokens\nlimit|AllocTRES\n"
+    rows = rows_of(ours + other.encode() + behind.split(b"\n", 1)[1])
+    assert [type(row) for row in rows] == [Record, BadRecord, BadRecord]
+    assert {row.reason for row in rows if isinstance(row, BadRecord)} == {OTHER_EXPORT}
 
 
 @pytest.mark.parametrize(
