@@ -62,6 +62,10 @@ class WrittenNumber(forms.DecimalField):
         """What is shown for a stored number; what somebody typed stays as it is."""
         return Decimal(value) / self.parts if isinstance(value, int) else value
 
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether somebody wrote another number than is shown for the stored one."""
+        return super().has_changed(self.prepare_value(initial), data)
+
 
 class GpuHoursField(WrittenNumber):
     """GPU-hours, as whole GPU-seconds: 1.25 is 4,500."""

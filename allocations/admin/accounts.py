@@ -1,6 +1,5 @@
 """Allocations and their ledger: what was granted, what is left, and every entry that moved it."""
 
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -11,12 +10,22 @@ from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import movements, requests
+from allocations.admin.allocation_list import (
+    OverdrawnFilter,
+    PeriodFilter,
+    UsageFilter,
+    badge,
+    days_away,
+    share,
+    with_below,
+)
 from allocations.admin.drawing import AccountsOfAllocation, DrawForm, let_draw_page
 from allocations.admin.movements import (
     end_early_page,
@@ -33,7 +42,6 @@ from allocations.admin.suspending import moves_of, resume_page, suspend_page
 from allocations.admin.together import ACTS, go_to, together_page
 from allocations.cards import cards_in_list, ready
 from allocations.forecast_words import CardWords
-from allocations.idle import books_at, idle
 from allocations.models import Allocation, ChangeRequest, LedgerEntry, RunCharge
 from allocations.posting import TAKES_DECISIONS
 from centre.admin.acts import act_urls, row_of_act
@@ -43,60 +51,6 @@ from centre.http import centre_of
 from centre.templatetags.portal import gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
-
-
-class OverdrawnFilter(admin.SimpleListFilter):
-    title = _("balance")
-    parameter_name = "balance"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("overdrawn", _("Overdrawn")), ("within", _("Within its grant"))]
-
-    def queryset(self, request: Any, queryset: QuerySet[Allocation]) -> QuerySet[Allocation]:
-        if self.value() == "overdrawn":
-            return queryset.filter(granted_seconds__lt=F("used_seconds") + F("held_seconds"))
-        if self.value() == "within":
-            return queryset.filter(granted_seconds__gte=F("used_seconds") + F("held_seconds"))
-        return queryset
-
-
-class PeriodFilter(admin.SimpleListFilter):
-    title = _("period")
-    parameter_name = "period"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [
-            ("now", _("Running today")),
-            ("ending", _("Ends within 30 days")),
-            ("ended", _("Ended")),
-            ("to_come", _("Begins later")),
-        ]
-
-    def queryset(self, request: Any, queryset: QuerySet[Allocation]) -> QuerySet[Allocation]:
-        today = timezone.localdate()
-        wanted = {
-            "now": Q(start_on__lte=today, end_on__gte=today),
-            "ending": Q(start_on__lte=today, end_on__gte=today, end_on__lt=today + timedelta(days=30)),
-            "ended": Q(end_on__lt=today),
-            "to_come": Q(start_on__gt=today),
-        }
-        return queryset.filter(wanted.get(self.value() or "", Q()))
-
-
-class UsageFilter(admin.SimpleListFilter):
-    """Allocations that lie idle, as far as the books are complete; see allocations.idle."""
-
-    title = _("usage")
-    parameter_name = "usage"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("none", _("No usage for 30 days"))]
-
-    def queryset(self, request: Any, queryset: Any) -> QuerySet[Allocation] | None:
-        if self.value() != "none":
-            return None
-        now = timezone.now()
-        return idle(queryset, books=books_at(now), at=now)
 
 
 class EntriesOfAllocation(HistoryInline[LedgerEntry]):
@@ -139,7 +93,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "left",
         "pace",
         "outlook",
-        "end_on",
+        "last_day",
         "standing",
     )
     list_select_related = ("project__tenant", "pool__cluster__site")
@@ -197,8 +151,8 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         return found, many
 
     @admin.display(description=_("project"), ordering="project__code")
-    def project_code(self, obj: Allocation) -> str:
-        return obj.project.code
+    def project_code(self, obj: Allocation) -> SafeString:
+        return with_below(obj.project.code, obj.project.tenant.name)
 
     @admin.display(description=_("GPU pool"), ordering="pool__code")
     def pool_code(self, obj: Allocation) -> str:
@@ -209,16 +163,16 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         return gpu_hours(obj.granted_seconds)
 
     @admin.display(description=_("used (GPU-hours)"), ordering="used_seconds")
-    def used(self, obj: Allocation) -> str:
-        return gpu_hours(obj.used_seconds)
+    def used(self, obj: Allocation) -> SafeString:
+        return with_below(gpu_hours(obj.used_seconds), share(obj.used_seconds, obj.granted_seconds))
 
     @admin.display(description=_("held (GPU-hours)"))
     def held(self, obj: Allocation) -> str:
         return gpu_hours(obj.held_seconds)
 
     @admin.display(description=_("left (GPU-hours)"), ordering=LEFT)
-    def left(self, obj: Allocation) -> str:
-        return gpu_hours(obj.available_seconds)
+    def left(self, obj: Allocation) -> SafeString:
+        return with_below(gpu_hours(obj.available_seconds), share(obj.available_seconds, obj.granted_seconds))
 
     @admin.display(description=_("used a day (GPU-hours)"))
     def pace(self, obj: Any) -> str:
@@ -237,10 +191,14 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         url = f"{reverse('ledger', args=[obj.project.code])}?{urlencode({'allocation': obj.reference})}"
         return format_html('<a href="{}">{}</a>', url, gettext("Read the ledger, also as of a past day"))
 
+    @admin.display(description=_("last day"), ordering="end_on")
+    def last_day(self, obj: Any) -> SafeString:
+        return with_below(date_format(obj.end_on), days_away(obj.end_on, on=obj.card.on))
+
     @admin.display(description=_("state"), ordering="state")
-    def standing(self, obj: Allocation) -> str:
-        state = str(obj.get_state_display())
-        return gettext("%(state)s, overdrawn") % {"state": state} if obj.is_overdrawn else state
+    def standing(self, obj: Any) -> SafeString:
+        """As the team reads it: state, period and hours in one word."""
+        return badge(obj.card.phase.label, obj.card.tone)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("allocations.add_allocation")

@@ -11,17 +11,20 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
-from allocations.admin.answering import approve_together_page
+from allocations.admin.allocation_list import badge, with_below
+from allocations.admin.answering import approve_together_page, told
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
 from allocations.admin.proposing import REFUSALS, facts_of, said_of, text_field
 from allocations.admin.together import go_to
 from allocations.models import ChangeRequest, JobRun, RequestedRun
+from allocations.request_words import TONES
 from allocations.run_states import in_words
 from centre.admin.acts import Confirmation, act_page, act_urls, row_of_act
 from centre.admin.choosing import day
@@ -100,6 +103,17 @@ class WaitsFilter(admin.SimpleListFilter):
         return queryset.filter(state=ChangeRequest.State.ASKED).exclude(pk__in=for_me.order_by().values("pk"))
 
 
+class AskedByFilter(admin.SimpleListFilter):
+    title = _("who asked")
+    parameter_name = "asked_by"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("me", _("I did"))]
+
+    def queryset(self, request: Any, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
+        return queryset.filter(asked_by=request.user) if self.value() == "me" else queryset
+
+
 class RunsOfRequest(HistoryInline[RequestedRun]):
     model = RequestedRun
     fk_name = "request"
@@ -132,12 +146,9 @@ class RunsOfRequest(HistoryInline[RequestedRun]):
 
 @admin.register(ChangeRequest)
 class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
-    list_display = (
-        *("asked_at", "kind", "hours", "reference", "project_code", "why", "state"),
-        *("asker", "answerer"),
-    )
-    list_select_related = ("project", "allocation", "asked_by", "answered_by")
-    list_filter = (WaitsFilter, "state", "kind")
+    list_display = ("what", "project_code", "asker", "asked_at", "standing", "answerer")
+    list_select_related = ("project__tenant", "allocation", "to_allocation", "entry", "asked_by", "answered_by")
+    list_filter = (WaitsFilter, "state", AskedByFilter, "kind")
     search_fields = ("project__code", "project__title", "allocation__reference", "asked_by__email", "asked_by__name")
     search_help_text = _("By project, allocation, or the person who asked.")
     ordering = ("-asked_at",)
@@ -167,17 +178,26 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     def get_inlines(self, request: HttpRequest, obj: ChangeRequest | None) -> Any:
         return self.inlines if obj is not None and obj.kind == Kind.REFUND else ()
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With what each of the rows asks for, in words: one query more, however many rows."""
+        page = super().get_changelist_instance(request)
+        rows = list(page.result_list)
+        for row, (_about, what) in zip(rows, told(rows), strict=True):
+            row.asks = what
+        page.result_list = rows
+        return page
+
+    @admin.display(description=_("what is asked"), ordering="kind")
+    def what(self, obj: Any) -> SafeString:
+        return with_below(obj.asks, Truncator(obj.reason).chars(90))
+
     @admin.display(description=_("project"), ordering="project__code")
-    def project_code(self, obj: ChangeRequest) -> str:
-        return obj.project.code
+    def project_code(self, obj: ChangeRequest) -> SafeString:
+        return with_below(obj.project.code, obj.project.tenant.name)
 
-    @admin.display(description=_("allocation"), ordering="allocation__reference")
-    def reference(self, obj: ChangeRequest) -> str:
-        return obj.allocation.reference if obj.allocation else "–"
-
-    @admin.display(description=_("reason"))
-    def why(self, obj: ChangeRequest) -> str:
-        return Truncator(obj.reason).chars(60)
+    @admin.display(description=_("state"), ordering="state")
+    def standing(self, obj: ChangeRequest) -> SafeString:
+        return badge(obj.get_state_display(), TONES[ChangeRequest.State(obj.state)])
 
     @admin.display(description=_("asked for by"), ordering="asked_by__name")
     def asker(self, obj: ChangeRequest) -> str:
@@ -196,7 +216,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         return exact_hours(obj.approved_seconds)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChangeRequest]:
-        related = ("project", "allocation__project", "allocation__pool", "to_allocation__project", "hold")
+        related = ("project__tenant", "allocation__project", "allocation__pool", "to_allocation__project", "hold")
         people = ("asked_by", "answered_by")
         return super().get_queryset(request).select_related(*related, *people, "entry__allocation")
 

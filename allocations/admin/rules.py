@@ -218,6 +218,10 @@ class RuleAdmin(HistoryAdmin[Rule]):
             admin=self,
             row=row,
             title=_("Withdraw the rule") if is_own else _("Refuse the rule"),
+            explanation=_(
+                "This rule does not come to count; what counts today goes on. It stays on record together with your "
+                "answer, and another rule can be asked for."
+            ),
             facts=self.facts(row),
             form=RefusalForm(request.POST or None),
             button=_("Withdraw") if is_own else _("Refuse"),

@@ -19,11 +19,11 @@ from typing import Self
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
-from centre.days import validate_day
+from centre.days import DaysBetween, validate_day
 from centre.models import GpuPool, Project, User
 
 SLURM_ACCOUNT = RegexValidator(
@@ -42,6 +42,15 @@ class AllocationQuerySet(models.QuerySet["Allocation"]):
     def open(self, *, on: date) -> Self:
         """Allocations that can be drawn on that day."""
         return self.filter(state=Allocation.State.OPEN, start_on__lte=on, end_on__gte=on)
+
+    def above_plan(self, *, on: date) -> Self:
+        """Those open on a day that have used more than an even pace would have by its end; see planned_use."""
+        through, days = DaysBetween(Value(on), F("start_on")) + 1, DaysBetween(F("end_on"), F("start_on")) + 1
+        return (
+            self.open(on=on)
+            .alias(through=through, days=days)
+            .filter(used_seconds__gt=F("granted_seconds") * F("through") / F("days"))
+        )
 
     def with_running(self) -> Self:
         """Adds `running_seconds`: the part of used that belongs to runs which have not finished."""

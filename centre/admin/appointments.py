@@ -171,6 +171,10 @@ class AppointmentAdmin(HistoryAdmin[Appointment]):
             admin=self,
             row=row,
             title=_("Withdraw the appointment"),
+            explanation=_(
+                "The appointment does not come to count: the person gets no right from it. It stays on record, and the "
+                "role can be asked for again."
+            ),
             facts=self.facts(row),
             form=ReasonForm(request.POST or None),
             button=_("Withdraw"),

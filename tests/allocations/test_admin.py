@@ -97,7 +97,7 @@ def notice(word: str) -> Notice:
 LISTS: list[tuple[str, int, Callable[[str], object]]] = [
     ("allocation", 8, lambda word: make.allocation(reference=word)),
     ("ledgerentry", 6, charge),
-    ("changerequest", 6, asked),
+    ("changerequest", 7, asked),
     ("usageimport", 7, usage_import),
     ("jobrun", 7, lambda word: job_run(len(word), account=word)),
     ("quarantinedrecord", 6, quarantined),
@@ -116,7 +116,7 @@ def test_a_list_costs_the_same_for_one_row_and_three(
     for new in (["alpha"], ["be", "gam"]):
         for word in new:
             build(word)
-            words.append(f">{word}<")
+            words.append(f"{word}<")
         client.get(url)
         with CaptureQueriesContext(connection) as queries:
             page = client.get(url).content.decode()
@@ -140,7 +140,15 @@ def test_the_allocation_list_answers_the_usual_question(client: Client) -> None:
         cluster=row.pool.cluster,
     )
     page = client.get(reverse("admin:allocations_allocation_changelist")).content.decode()
-    told = ("AG-1", ">1,000<", ">1,500<", ">−500<", ">50<", "Overdrawn by 500 GPU-hours.", "Open, overdrawn")
+    told = (
+        "AG-1",
+        ">1,000<",
+        ">1,500<small>150\u00a0%<",
+        ">−500<small>−50\u00a0%<",
+        ">50<",
+        "Overdrawn by 500 GPU-hours.",
+        ">Overdrawn<",
+    )
     assert [text for text in told if text in page] == [*told]
     found = client.get(reverse("admin:allocations_allocation_changelist") + "?q=team-paid").content.decode()
     assert "AG-1" in found
