@@ -33,6 +33,10 @@ class RateField(forms.DecimalField):
         """What is shown for stored basis points; what somebody typed stays as it is."""
         return rate_text(value) if isinstance(value, int) else value
 
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether somebody wrote another share than is shown for the stored one."""
+        return super().has_changed(Decimal(initial) / 100 if isinstance(initial, int) else initial, data)
+
 
 def rate_text(basis_points: int) -> str:
     """Basis points as per cent, with the decimals that they have: 7050 is 70.5."""
