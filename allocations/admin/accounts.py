@@ -48,6 +48,7 @@ from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.http import centre_of
+from centre.models import Project
 from centre.templatetags.portal import gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
@@ -395,10 +396,10 @@ class LedgerEntryAdmin(HistoryAdmin[LedgerEntry]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = Allocation.objects.filter(
-            Q(reference__icontains=term) | Q(account__iexact=term) | Q(project__code__iexact=term)
-        )
-        return queryset.filter(allocation__in=list(found.values_list("pk", flat=True)[:200])), False
+        code = term.lower()  # accounts and codes have no other letters
+        of_project = Q(project__in=Project.objects.filter(code=code))
+        found = Allocation.objects.filter(Q(reference__icontains=term) | Q(account=code) | of_project)
+        return queryset.filter(allocation__in=list(found.order_by().values_list("pk", flat=True)[:200])), False
 
     @admin.display(description=_("explained"))
     def explained(self, obj: LedgerEntry) -> SafeString:

@@ -15,6 +15,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets, unquote
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.db.models import QuerySet
@@ -76,7 +77,7 @@ class KeptAdmin(admin.ModelAdmin[Row]):
     paginator = NumbersFirst
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
+    list_per_page = 40
     list_max_show_all = 0
     view_on_site = False
     refusals: tuple[type[Exception], ...] = ()
@@ -100,6 +101,11 @@ class KeptAdmin(admin.ModelAdmin[Row]):
     def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:
         """Nothing belongs yet to a row that is being added."""
         return self.inlines if obj is not None else ()
+
+    def get_paginator(self, request: HttpRequest, *rows_and_size: Any, **options: Any) -> Any:
+        pages: Any = super().get_paginator(request, *rows_and_size, **options)
+        pages.further_on = request.GET.get(PAGE_VAR, "1") != "1"
+        return pages
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[Listed]:
         return Listed

@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Page, Paginator
 from django.db.models import Model
+from django.http import HttpRequest
 
 COUNTED_ROWS = 10_000
 
@@ -13,28 +14,47 @@ COUNTED_ROWS = 10_000
 class NumbersFirst(Paginator[Any]):
     """Looks for the numbers of the page's rows, and reads only those rows in full.
 
-    A page far down would else join, read and annotate every row before it, to leave them out.
+    A page far down would else join, read and annotate every row before it, to leave them out. What fits on one page is
+    looked for once: its numbers are its count.
     """
+
+    further_on = False
+    """A page after the first was asked for, so that there is no use in looking at the first."""
+
+    @cached_property
+    def first_numbers(self) -> list[Any]:
+        """The numbers of the first page's rows, and of one more where there is one."""
+        return self.numbers_from(0, self.per_page + 1)
+
+    def numbers_from(self, first: int, number: int) -> list[Any]:
+        rows: Any = self.object_list
+        return list(rows.select_related(None).values_list("pk", flat=True)[first : first + number])
+
+    @cached_property
+    def count(self) -> int:
+        if not self.further_on and len(self.first_numbers) <= self.per_page:
+            return len(self.first_numbers)
+        return self.counted()
+
+    def counted(self) -> int:
+        """How many rows there are where they do not fit on one page."""
+        rows: Any = self.object_list
+        return int(rows.count())
 
     def page(self, number: int | str) -> Page[Any]:
         found = self.validate_number(number)
         rows: Any = self.object_list
-        if self.count == 0:
-            rows = rows.none()  # a search that found nothing is not made a second time
-        elif self.num_pages > 1:
-            first = (found - 1) * self.per_page
-            numbers = rows.select_related(None).values_list("pk", flat=True)[first : first + self.per_page]
-            rows = rows.filter(pk__in=list(numbers))
-        return Page(rows, found, self)
+        first = (found - 1) * self.per_page
+        numbers = self.numbers_from(first, self.per_page) if first else self.first_numbers[: self.per_page]
+        return Page(rows.filter(pk__in=numbers) if numbers else rows.none(), found, self)
 
 
 class CappedPaginator(NumbersFirst):
-    """Pages of a long table: rows are counted up to a limit, since counting millions costs more than showing fifty."""
+    """Pages of a long table: rows are counted up to a limit, since counting millions costs more than showing a page."""
 
-    @cached_property
-    def count(self) -> int:
+    def counted(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by()[:COUNTED_ROWS].count())
+        return int(rows.order_by().values("pk")[:COUNTED_ROWS].count())  # without what is worked out beside each row
 
     @property
     def is_capped(self) -> bool:
@@ -51,6 +71,12 @@ class Listed(ChangeList):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.asked, self.preserved_filters = self.preserved_filters, ""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The paginator's rows also where there is one page; Django would search a second time for those."""
+        super().get_results(request)
+        if not self.multi_page:
+            self.result_list = self.paginator.page(1).object_list
 
     def url_for_result(self, result: Model) -> str:
         address = super().url_for_result(result)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -274,8 +275,24 @@ def test_a_long_list_is_counted_only_up_to_a_limit(client: Client, monkeypatch: 
     for number in range(3):
         job_run(number)
     monkeypatch.setattr("centre.admin.paging.COUNTED_ROWS", 2)
+    monkeypatch.setattr(admin.site.get_model_admin(JobRun), "list_per_page", 1)
     page = client.get(reverse("admin:allocations_jobrun_changelist"))
     assert page.context["cl"].result_count == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_pages_of_a_list_hold_every_row_once_in_its_order(
+    client: Client, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    signed_in(client, R.ALLOCATION_OFFICER)
+    rows = [job_run(number).pk for number in range(3)]
+    monkeypatch.setattr(admin.site.get_model_admin(JobRun), "list_per_page", size)
+    found: list[int] = []
+    for number in range(1, -(-3 // size) + 1):
+        answer = client.get(reverse("admin:allocations_jobrun_changelist"), {"p": number})
+        assert answer.context["cl"].result_count == 3
+        found += [row.pk for row in answer.context["cl"].result_list]
+    assert found == rows[::-1]
 
 
 def test_an_entry_shows_the_first_runs_behind_it_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
