@@ -118,7 +118,8 @@ def apply(*, upload: OnboardingUpload, digest: str, key: str, by: User, at: date
         judged = judge(files, call)
         refuse_what_was_not_seen(files, judged)
         refuse_one_person(upload, call)
-        outcomes = [each.verdict.outcome for each in judged]
+        of_part = [each for each in judged if standing.part is not Part.HOURS or each.file.kind == HOURS]
+        outcomes = [each.verdict.outcome for each in of_part]
         step = OnboardingStep.objects.create(
             upload=upload,
             part=standing.part,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from allocations import ledger, staging
 from allocations.models import Allocation, LedgerEntry
-from allocations.onboard.call import Call, Outcome
+from allocations.onboard.call import Call, Change, Outcome
 from allocations.onboard.lines import BadLine, Line
 from allocations.onboard.teams import once
 from centre.amounts import decimal_text
@@ -86,7 +86,7 @@ def take_allocations(lines: list[Line], call: Call) -> None:
                 source_reference=f"{call.source_prefix}{line.file} line {line.number}"[:120],
             )
             call.opened.append((wanted.project.pk, wanted.seconds))
-            call.tell(line, Outcome.NEW)
+            call.tell(line, Outcome.NEW, _given(wanted))
 
 
 def _read(line: Line, projects: dict[str, Project], pools: dict[str, GpuPool], call: Call, *, is_new: bool) -> Wanted:
@@ -108,6 +108,18 @@ def _read(line: Line, projects: dict[str, Project], pools: dict[str, GpuPool], c
     if pool_code not in pools:
         raise call.missing("pool", pool_code, _("There is no GPU pool “%(code)s”.") % {"code": pool_code})
     return Wanted(projects[project_code], pools[pool_code], account, funding, *wanted_days, hours, seconds)
+
+
+def _given(wanted: Wanted) -> list[Change]:
+    """What a new allocation gives, for the officer who approves it; also what the line left to the usual."""
+    said = {
+        "gpu_hours": decimal_text(wanted.hours, 10_000, 4).rstrip("0").rstrip("."),
+        "start_on": wanted.start_on.isoformat(),
+        "end_on": wanted.end_on.isoformat(),
+        "account": wanted.account,
+        "funding": wanted.funding.value,
+    }
+    return [Change(column, "", value) for column, value in said.items()]
 
 
 def _funding(text: str) -> Allocation.Funding:

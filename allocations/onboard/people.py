@@ -237,6 +237,8 @@ def take_members(lines: list[Line], call: Call) -> None:
                 raise call.missing("project", code, _("There is no project “%(code)s”.") % {"code": code})
             new_names = names.wanted(line, email)
             outcome, changes = teams.would_be(project, email, role)
+            if outcome == Outcome.NEW:
+                changes = [Change("role", "", role)]
             changes += crowd.renaming(email, name)
             changes += [Change("cluster_users", "", f"{cluster.code}:{user_name}") for cluster, user_name in new_names]
             if changes and outcome == Outcome.SAME:

@@ -86,7 +86,7 @@ def take_tenants(lines: list[Line], call: Call) -> None:
                 tenant = Tenant(code=code, **said)
                 tenant.clean_fields(exclude={"merged_into"})
                 new.append(tenant)
-                call.tell(line, Outcome.NEW)
+                call.tell(line, Outcome.NEW, [Change("category", "", said["category"])])
                 continue
             differs = {name: value for name, value in said.items() if value and value != getattr(tenant, name)}
             changes = [Change(name, str(getattr(tenant, name)), value) for name, value in differs.items()]
@@ -134,7 +134,7 @@ def take_projects(lines: list[Line], call: Call) -> None:
                 members.refuse_joining(project=project, user=crowd.person(email))
                 new.append((project, email))
                 crowd.note(line, email)
-                call.tell(line, Outcome.NEW)
+                call.tell(line, Outcome.NEW, [Change("tenant", "", tenant_code), Change("lead_email", "", email)])
                 continue
             if project.tenant_id != tenant.pk:
                 raise BadLine(

@@ -92,7 +92,24 @@ def test_changed_line_says_from_what_to_what() -> None:
     )
     assert said(upload, "tenants", 2).changes == [["name_en", "T", "Harbour"], ["category", "university", "start_up"]]
     assert said(upload, "projects", 2).changes == [["title", "P", "Old maps"], ["lead_email", "", "lead@example.org"]]
-    assert said(upload, "members", 2).changes == [["cluster_users", "", "hgx:ada"]]
+    assert said(upload, "members", 2).changes == [["role", "", "manager"], ["cluster_users", "", "hgx:ada"]]
+
+
+def test_new_line_says_what_its_name_does_not() -> None:
+    p_and_q()
+    upload = handed_over(
+        officer(),
+        tenants="n,New,,,R&D centre\n",
+        projects="m,n,M,lead@example.org\n",
+        allocations="p,q,2026-01-01,2026-12-31,10.50,A,,\n",
+    )
+    assert set(verdicts(upload).values()) == {"new"}
+    assert said(upload, "tenants", 2).changes == [["category", "", "research_institute"]]
+    assert said(upload, "projects", 2).changes == [["tenant", "", "n"], ["lead_email", "", "lead@example.org"]]
+    assert said(upload, "allocations", 2).changes == [
+        *(["gpu_hours", "", "10.5"], ["start_on", "", "2026-01-01"], ["end_on", "", "2026-12-31"]),
+        *(["account", "", "p"], ["funding", "", "internal"]),
+    ]
 
 
 def test_preview_writes_nothing_but_itself() -> None:

@@ -1,19 +1,17 @@
-"""What centre staff come for, on real pages: tenants registered or brought in, hours that two give, shrinking pools.
+"""What centre staff come for, on real pages: tenants registered, hours that two give, shrinking pools.
 
 Elements are found by their field, address or place, so that every language is walked alike.
 """
 
-import csv
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db import connection
 from django.urls import reverse
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import Page, expect
 
-from allocations.models import Allocation, ChangeRequest, LedgerEntry, OnboardingUpload
-from centre.models import Capacity, ClusterUser, Event, Membership, Project, Tenant
+from allocations.models import Allocation, ChangeRequest, LedgerEntry
+from centre.models import Capacity, Event, Tenant
 from centre.permissions import StaffRole
 from tests import make
 from tests.browser import a_centre
@@ -21,23 +19,8 @@ from tests.browser.conftest import Axe, OpenPage
 from tests.browser.looks import Journey, Look, made_in
 
 TENANTS = reverse("admin:centre_tenant_changelist")
-UPLOADS = reverse("admin:allocations_onboardingupload_changelist")
 BOARD = reverse("capacity")
 CONFIRM = "button[name=act_step][value=confirmed]"
-TENANT_LINES = """code,name_en,name_zh_hant,name_zh_hans,category
-harbour-u,Harbour University,海港大學,,university
-kelp-bay,Kelp Bay University (invented),海帶灣大學（虛構）,,university
-"""
-PROJECT_LINES = """code,tenant,title,lead_email
-reefs,kelp-bay,Reefs seen from above,ada@example.org
-"""
-MEMBER_LINES = """project,email,name,role,cluster_users
-reefs,ben@example.org,Ben Diver,member,ben
-reefs,cat@example.org,Cat Diver,owner,
-reef,dan@example.org,Dan Diver,viewer,
-reefs,eve.example.org,Eve Diver,manager,
-"""
-MENDED = {"owner": "manager", "reef": "reefs", "eve.example.org": "eve@example.org"}
 
 
 @pytest.fixture
@@ -98,80 +81,6 @@ def test_tenant_officer_registers_a_tenant_and_finds_it_again(journey: Journey) 
     save(screen)
     expect(screen.locator(".messagelist .success")).to_be_visible()
     assert [(one.name, one.email) for one in tenant.contacts.all()] == [("何海", "research.office@example.org")]
-
-
-def hand_over(screen: Page, files: dict[str, str]) -> None:
-    """Choose the files on the page that takes them, and go on to the preview."""
-    given = [FilePayload(name=name, mimeType="text/csv", buffer=text.encode()) for name, text in files.items()]
-    screen.locator("[name=spreadsheets]").set_input_files(given)
-    go_on(screen)
-    expect(screen.locator(".sheet-files")).to_be_visible()
-
-
-def lines_that_are(screen: Page, verdict: str) -> list[str]:
-    """What the preview calls each such line, in the order of the files."""
-    return [name.strip() for name in screen.locator(f".sheet-lines tr.is-{verdict} th").all_inner_texts()]
-
-
-def apply(screen: Page) -> None:
-    screen.locator(".sheet-acts button.default").click()
-    expect(screen.locator(".messagelist .success")).to_be_visible()
-
-
-@made_in(Look("postgres", "zh-hant", 360))
-def test_tenant_officer_brings_a_tenant_in_from_spreadsheets_with_three_bad_lines(
-    journey: Journey, tmp_path: Path
-) -> None:
-    a_centre.in_use()
-    screen = journey.begin("/admin/", make.staff(StaffRole.TENANT_OFFICER))
-    journey.follow(screen, f'main a[href="{UPLOADS}"], #content a[href="{UPLOADS}"]')
-    journey.follow(screen, f'.object-tools a[href="{UPLOADS}add/"]')
-    files = {"tenants.csv": TENANT_LINES, "projects.csv": PROJECT_LINES, "members.csv": MEMBER_LINES}
-    hand_over(screen, files)
-    journey.check(screen)
-    assert [len(lines_that_are(screen, verdict)) for verdict in ("new", "changed", "same", "wrong")] == [3, 0, 1, 3]
-    why = screen.locator(".sheet-lines tr.is-wrong .line-says").all_inner_texts()
-    assert [value in said for value, said in zip(MENDED, why, strict=True)] == [True] * 3
-    assert not Tenant.objects.filter(code="kelp-bay").exists()  # a preview writes nothing
-
-    apply(screen)
-    journey.check(screen)
-    assert screen.locator(".sheet-acts button.default").count() == 0  # the wrong lines are left, and nothing to apply
-    reefs = Project.objects.select_related("tenant").get(code="reefs")
-    assert (reefs.tenant.code, reefs.tenant.name_zh_hant, reefs.title) == (
-        "kelp-bay",
-        "海帶灣大學（虛構）",
-        "Reefs seen from above",
-    )
-    people = Membership.objects.filter(project=reefs).order_by("user__email")
-    assert list(people.values_list("user__email", "role")) == [
-        ("ada@example.org", "lead"),
-        ("ben@example.org", "member"),
-    ]
-    assert list(ClusterUser.objects.filter(user__email="ben@example.org").values_list("name", flat=True)) == ["ben"]
-
-    with screen.expect_download() as download:
-        screen.locator('.sheet-files a[href$="/wrong/members/"]').click()
-    download.value.save_as(kept := tmp_path / "wrong.csv")
-    rows = list(csv.DictReader(kept.read_text(encoding="utf-8-sig").splitlines()))
-    assert [row["name"] for row in rows] == ["Cat Diver", "Dan Diver", "Eve Diver"]
-    mended = [",".join(rows[0])]
-    mended += [",".join(f'"{MENDED.get(cell, cell)}"' for cell in row.values()) for row in rows]
-    screen.goto(f"{UPLOADS}add/")
-    hand_over(screen, {"mended.csv": "\r\n".join(mended)})
-    journey.check(screen)
-    assert [len(lines_that_are(screen, verdict)) for verdict in ("new", "wrong")] == [3, 0]
-    apply(screen)
-    assert list(people.values_list("user__email", "user__name", "role")) == [
-        ("ada@example.org", "", "lead"),
-        ("ben@example.org", "Ben Diver", "member"),
-        ("cat@example.org", "Cat Diver", "manager"),
-        ("dan@example.org", "Dan Diver", "viewer"),
-        ("eve@example.org", "Eve Diver", "manager"),
-    ]
-    screen.goto(UPLOADS)
-    journey.check(screen)
-    assert screen.locator("#result_list tbody tr").count() == OnboardingUpload.objects.count() == 2
 
 
 @made_in(Look("postgres", "en", 1280))
