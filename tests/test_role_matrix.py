@@ -54,8 +54,8 @@ LETTERS = {
     "x": R.ADMINISTRATOR,
 }
 EXPECTED = """
-allocations.allocation see:tasfgu search:tasfgu add:a change: delete: top_up:a transfer:a take_back:a refund:a
-    extend:a end_early:a suspend:a resume:a let_draw:a together_extend:a together_notify:a together_suspend:a
+allocations.allocation see:tasfgu search:tasfgu csv:tasfgu add:a change: delete: top_up:a transfer:a take_back:a
+    refund:a extend:a end_early:a suspend:a resume:a let_draw:a together_extend:a together_notify:a together_suspend:a
     together_resume:a [extend_chosen]:a [write_to_chosen]:a [suspend_chosen]:a [resume_chosen]:a
 allocations.changerequest see:tasfgu search:tasfgu add: change: delete: approve:a decline:a withdraw:a
     together_approve:a [approve_chosen]:a

@@ -95,6 +95,11 @@ def share(part: int, whole: int) -> str:
     return percent(rounded(part * 100, whole) * 100) if whole else ""
 
 
+def basis_points(part: int, whole: int) -> int | None:
+    """The same to a hundredth of a per cent."""
+    return rounded(part * 10_000, whole) if whole else None
+
+
 def days_away(day: date, *, on: date) -> str:
     """How far a day is from another, in words: in 12 days, today, 3 days ago."""
     days = (day - on).days

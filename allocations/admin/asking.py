@@ -17,11 +17,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
-from allocations.admin.allocation_list import badge, with_below
+from allocations.admin.allocation_list import badge, days_away, with_below
 from allocations.admin.answering import approve_together_page, told
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
 from allocations.admin.proposing import REFUSALS, facts_of, said_of, text_field
+from allocations.admin.request_list import AskedByFilter, StateFilter, WaitsFilter
 from allocations.admin.together import go_to
 from allocations.models import ChangeRequest, JobRun, RequestedRun
 from allocations.request_words import TONES
@@ -84,36 +85,6 @@ class RefusalForm(forms.Form):
     answer = text_field(_("Answer"), help_text=_("Why not. The person who asked reads this."))
 
 
-class WaitsFilter(admin.SimpleListFilter):
-    title = _("whose turn it is")
-    parameter_name = "waits"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("me", _("Mine")), ("another", _("Another officer’s"))]
-
-    def queryset(self, request: Any, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
-        """What waits and was asked by somebody else, for a project to which one does not belong; or the others."""
-        if self.value() not in {"me", "another"}:
-            return queryset
-        waiting = ChangeRequest.objects.waiting()
-        kinds = requests.answers(signed_in(request))
-        for_me = waiting.answerable_by(request.user).filter(kind__in=kinds) if kinds else waiting.none()
-        if self.value() == "me":
-            return queryset.filter(pk__in=for_me.order_by().values("pk"))
-        return queryset.filter(state=ChangeRequest.State.ASKED).exclude(pk__in=for_me.order_by().values("pk"))
-
-
-class AskedByFilter(admin.SimpleListFilter):
-    title = _("who asked")
-    parameter_name = "asked_by"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("me", _("I did"))]
-
-    def queryset(self, request: Any, queryset: QuerySet[ChangeRequest]) -> QuerySet[ChangeRequest]:
-        return queryset.filter(asked_by=request.user) if self.value() == "me" else queryset
-
-
 class RunsOfRequest(HistoryInline[RequestedRun]):
     model = RequestedRun
     fk_name = "request"
@@ -146,9 +117,9 @@ class RunsOfRequest(HistoryInline[RequestedRun]):
 
 @admin.register(ChangeRequest)
 class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
-    list_display = ("what", "project_code", "asker", "asked_at", "standing", "answerer")
+    list_display = ("what", "project_code", "asker", "when_asked", "standing", "answerer")
     list_select_related = ("project__tenant", "allocation", "to_allocation", "entry", "asked_by", "answered_by")
-    list_filter = (WaitsFilter, "state", AskedByFilter, "kind")
+    list_filter = (StateFilter, WaitsFilter, AskedByFilter, "kind")
     search_fields = ("project__code", "project__title", "allocation__reference", "asked_by__email", "asked_by__name")
     search_help_text = _("By project, allocation, or the person who asked.")
     ordering = ("-asked_at",)
@@ -202,6 +173,14 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
     @admin.display(description=_("asked for by"), ordering="asked_by__name")
     def asker(self, obj: ChangeRequest) -> str:
         return obj.asked_by.name or obj.asked_by.email
+
+    @admin.display(description=_("asked at"), ordering="asked_at")
+    def when_asked(self, obj: ChangeRequest) -> SafeString | str:
+        """When, and for how long it waits, while it does."""
+        when = written_instant(obj.asked_at)
+        if not requests.waits(obj):
+            return when
+        return with_below(when, days_away(timezone.localdate(obj.asked_at), on=timezone.localdate()))
 
     @admin.display(description=_("answered by"), ordering="answered_by__name")
     def answerer(self, obj: ChangeRequest) -> str:

@@ -307,7 +307,7 @@ def test_an_entry_shows_the_first_runs_behind_it_and_no_more(client: Client, mon
             entry=entry,
             recorded_at=timezone.now(),
         )
-    monkeypatch.setattr("allocations.admin.accounts.RunsOfEntry.shown", 2)
+    monkeypatch.setattr("allocations.admin.entries.RunsOfEntry.shown", 2)
     page = client.get(act_url(entry, "change")).content.decode()
     assert [name for name in ("runs-31", "runs-32", "runs-33") if name in page] == ["runs-31", "runs-32"]
 
