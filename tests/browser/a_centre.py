@@ -24,7 +24,10 @@ class ACentre:
 
 
 def in_use() -> ACentre:
-    """Make it. The usage is that of yesterday and of the last two hours, so it also falls on today in part."""
+    """Make it. The usage is that of three days ago and of the last four hours.
+
+    The subsidised hours count from yesterday, so that at any time of day all of it is theirs.
+    """
     make.centre(name_en="Harbour Centre", name_zh_hant="海港中心", contact_email="desk@example.org")
     tenant = make.tenant("harbour-u", name_en="Harbour University", name_zh_hant="海港大學")
     pool = make.pool("h800", gpus=64, price=2_000, gpu_model="H800")
@@ -32,7 +35,8 @@ def in_use() -> ACentre:
     case = cases.application(
         scheme=cases.scheme(), tenant=tenant, hours={pool: 1_000}, title="Reading old maps", new_project_code="maps"
     )
-    award = cases.award(decision=cases.decision(application=case, conditions=[condition]))
+    yesterday = make.today() - timedelta(days=1)
+    award = cases.award(decision=cases.decision(application=case, conditions=[condition], starts_on=yesterday))
     subsidised = award.grants.select_related("allocation__pool__cluster").get().allocation
     paid = make.allocation(
         project=award.project, pool=pool, hours=50, account="maps-paid", funding=Allocation.Funding.PURCHASED

@@ -137,8 +137,8 @@ def test_allocation_officer_looks_an_allocation_up(page: OpenPage) -> None:
     rows = screen.locator(".form-row:has(.readonly)").all()
     said = {row.locator("label").first.inner_text(): row.locator(".readonly").inner_text() for row in rows}
     assert said["Granted (GPU-hours):"] == "50"
-    assert said["Used (GPU-hours):"] == "5"
-    assert said["Left (GPU-hours):"] == "45"
+    assert said["Used (GPU-hours):"].split() == ["5", "10", "%"]
+    assert said["Left (GPU-hours):"].split() == ["45", "90", "%"]
 
 
 def test_one_officer_moves_hours_and_another_approves(page: OpenPage) -> None:
