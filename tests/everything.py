@@ -61,7 +61,7 @@ class Run:
             if url is None:
                 self.not_found.append("PostgreSQL: the stage `postgres` did not run (apt-get install postgresql)")
                 return Counts(absent=True)
-            marks = "hard and not browser" if self.hard else "not browser and not hard"
+            marks = "(hard or page) and not browser" if self.hard else "not browser and not hard and not page"
             return run_pytest("postgres", marks, self.environment(url))
 
     def browser(self) -> Counts:

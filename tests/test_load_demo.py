@@ -30,7 +30,7 @@ def count_of_every_table() -> dict[str, int]:
     return {model._meta.label: model._base_manager.count() for model in apps.get_models()}
 
 
-@pytest.mark.sqlite  # the other test of this file loads it on PostgreSQL
+@pytest.mark.sqlite  # the other test of this file loads it on PostgreSQL, too
 @pytest.mark.parametrize("today", [date(2060, 2, 29), pytest.param(date(2003, 3, 1), marks=pytest.mark.hard)])
 def test_demo_loads_as_of_any_day(committed: None, today: date) -> None:
     assert load(today=today).startswith("The demo is loaded.")
@@ -38,6 +38,7 @@ def test_demo_loads_as_of_any_day(committed: None, today: date) -> None:
     assert list(verifying.differences()) == []
 
 
+@pytest.mark.page  # on PostgreSQL in the long version
 def test_interrupted_load_leaves_nothing_and_a_second_one_changes_nothing(committed: None) -> None:
     before = count_of_every_table()
 

@@ -27,7 +27,7 @@ from centre.models import Event, User
 from centre.permissions import StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 

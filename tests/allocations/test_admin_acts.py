@@ -21,7 +21,7 @@ from centre.models import User
 from centre.permissions import StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 HOUR = make.HOUR
 R = StaffRole

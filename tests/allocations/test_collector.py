@@ -24,6 +24,8 @@ from centre.models import Cluster
 from tests import make
 from tests.allocations.books import charged_by_account, small_centre
 
+pytestmark = pytest.mark.page
+
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "collector" / "collect-usage"
 CAPTURED = Path(__file__).resolve().parent.parent / "data" / "slurm" / "sacct_X_epoch.txt"
 DAY = 86_400

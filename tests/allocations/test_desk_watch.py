@@ -19,7 +19,7 @@ from centre.registry import DeskGroup, DeskPart
 from tests import make
 from tests.allocations.watched import DAY, ending, overdrawn, run_of, some_of_each, told
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 OVERDRAWN, ENDING, IDLE = "Overdrawn allocations", "Allocations that end within 30 days", "No usage for 30 days"

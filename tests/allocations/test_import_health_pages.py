@@ -18,7 +18,7 @@ from centre.models import Cluster, User
 from centre.permissions import GRANTED, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 PAGE_QUERIES = 13
 NOW = timezone.now().replace(microsecond=0)

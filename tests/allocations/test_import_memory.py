@@ -36,6 +36,7 @@ from allocations.slurm.sacct import open_export
 rows = list(open_export(sys.stdin.buffer, zone=ZoneInfo("Asia/Hong_Kong"), cluster="hgx"))
 print(len(rows))
 """
+pytestmark = pytest.mark.page  # on PostgreSQL in the long version
 TELLING = """
 import atexit, re, runpy, sys
 from pathlib import Path

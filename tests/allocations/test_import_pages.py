@@ -22,7 +22,7 @@ from centre.permissions import StaffRole
 from tests import make
 from tests.allocations.exports import spelled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 STARTED = {"Submit": "1795000000", "Eligible": "1795000000", "Start": "1795000005"}

@@ -24,7 +24,7 @@ from centre.permissions import ProjectRole, StaffRole
 from tests import make
 from tests.allocations.rich_books import RichBooks, rich_books
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 HOUR = make.HOUR
 LIST_QUERIES = 9

@@ -22,7 +22,7 @@ from centre.models import Letter, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)  # noon in Hong Kong
 TODAY = date(2026, 6, 15)
 PAGE_QUERIES = 8

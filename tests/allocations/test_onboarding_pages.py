@@ -16,7 +16,7 @@ from centre.permissions import StaffRole
 from tests import make
 from tests.allocations.uploads import ADD, HEADERS, handed_over, looked_at, officer, page, sent, verdicts
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 LIST = "admin:allocations_onboardingupload_changelist"

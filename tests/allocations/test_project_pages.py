@@ -26,7 +26,7 @@ PAGE_QUERIES = 12
 """Session, person, staff roles, project, the centre, allocations, their warnings, further accounts, usage per day,
 runs, team and requests, subsidy."""
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 
 @pytest.fixture(autouse=True)

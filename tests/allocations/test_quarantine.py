@@ -26,7 +26,7 @@ from centre.permissions import StaffRole
 from tests import make
 from tests.allocations.exports import ORDER, RUN, STRONG, spelled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 TIMES = {"Submit": "1795000000", "Eligible": "1795000000", "Start": "1795000005", "End": "1795007205"}

@@ -19,7 +19,7 @@ from centre.models import Project, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 DAY = timedelta(days=1)
 HOUR = make.HOUR

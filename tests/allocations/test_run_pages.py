@@ -22,7 +22,7 @@ from centre.permissions import StaffRole
 from tests import make
 from tests.allocations.exports import ORDER, RUN, STRONG, spelled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 BEGAN = 1795000000
 TIMES = {"Submit": str(BEGAN), "Eligible": str(BEGAN), "Start": str(BEGAN + 5), "End": "Unknown", "State": "RUNNING"}

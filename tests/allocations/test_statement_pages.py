@@ -22,7 +22,7 @@ from centre.models import ClusterUser, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 HOUR = make.HOUR
 APRIL, MAY = date(2026, 4, 1), date(2026, 5, 1)

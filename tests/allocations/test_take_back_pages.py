@@ -46,7 +46,7 @@ from tests.allocations.unused_time import (
 LIST_QUERIES = {"takebackwarning": 7, "takebackexemption": 6}
 RULE_QUERIES = 11
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 
 @pytest.fixture(autouse=True)

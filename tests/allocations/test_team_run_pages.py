@@ -21,7 +21,7 @@ from centre.models import User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 HOUR = make.HOUR
 LIST_QUERIES = 10

@@ -20,7 +20,7 @@ QUERIES = 11
 """Session, person, staff roles, tenant, how many projects, this page of them, the centre, allocations, usage per day,
 sums per pool, people."""
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from centre.models import Event, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 DAY = timedelta(days=1)
 LIST = "admin:allocations_allocation_changelist"
 State = ChangeRequest.State

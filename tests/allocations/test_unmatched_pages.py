@@ -19,7 +19,7 @@ from centre.models import GpuPool, PoolMapping, User
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 HOUR = make.HOUR

@@ -23,7 +23,7 @@ from centre.permissions import ProjectRole, StaffRole
 from centre.stacked_chart import MOST_BARS
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 HOUR = make.HOUR
 PAGE_QUERIES = 11

@@ -14,7 +14,7 @@ from centre.models import Capacity, Event, GpuPool, ListPrice, Outage, User
 from centre.permissions import StaffRole
 from tests import make
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon")]
+pytestmark = [pytest.mark.django_db, pytest.mark.page, pytest.mark.usefixtures("noon")]
 NOW = datetime(2026, 6, 15, 4, tzinfo=UTC)  # noon in Hong Kong
 R = StaffRole
 CONFIRMED = {"act_step": "confirmed"}

@@ -29,7 +29,7 @@ from tests import make
 from tests.allocations.watched import some_of_each
 from tests.subsidies import cases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 AT = timezone.now()

@@ -16,7 +16,7 @@ from centre.models import Outage, Tenant, TenantContact, User
 from centre.permissions import StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 

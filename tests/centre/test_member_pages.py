@@ -16,7 +16,7 @@ from centre.models import ClusterUser, Event, Invitation, Membership, Project, U
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)  # noon in Hong Kong
 PAGE = "/projects/reef/members/"
 LIST_QUERIES = 11

@@ -21,7 +21,7 @@ from centre.permissions import ProjectRole
 from centre.private_links import without_private_links
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)  # noon in Hong Kong
 GUEST = "guest@example.org"
 PASSWORD = "a harbour full of boats"

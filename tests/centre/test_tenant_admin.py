@@ -18,7 +18,7 @@ from centre.models.tenants import Standing, TenantCategory
 from centre.permissions import ProjectRole, StaffRole
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 R = StaffRole
 LIST = reverse("admin:centre_tenant_changelist")

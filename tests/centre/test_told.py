@@ -24,6 +24,8 @@ from tests import make
 from tests.centre import recorded_acts
 from tests.subsidies import cases
 
+pytestmark = pytest.mark.page
+
 MACHINE = re.compile(r"[a-z]_[a-z]|\(#|[\[{]|\bNone\b")
 """Names of columns, numbers of rows, brackets and values of the language that the portal is written in."""
 COLUMNS = {field.name for model in apps.get_models() for field in model._meta.concrete_fields}

@@ -50,6 +50,7 @@ def test_limit_is_kept_only_where_both_hot_and_spread_keep_it() -> None:
     assert not measured(90.0, 69.0).keeps_the_limit
 
 
+@pytest.mark.hard
 @pytest.mark.usefixtures("committed")
 def test_import_is_measured_beside_copies_of_all_that_it_fills(tmp_path: Path) -> None:
     measured = imports.measure(runs=300, stored=2_000, scratch=tmp_path)
@@ -108,6 +109,7 @@ def page_that_grows(_request: HttpRequest) -> HttpResponse:
 urlpatterns = [*of_the_portal, path("grows/", page_that_grows)]
 
 
+@pytest.mark.hard
 @pytest.mark.usefixtures("committed")
 @pytest.mark.urls(__name__)
 def test_pages_are_measured_at_each_size_and_one_that_grows_is_caught() -> None:

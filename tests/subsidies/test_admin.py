@@ -16,7 +16,7 @@ from subsidies.models import Application, Award, Decision, FundEntry, Scheme, Su
 from tests import make
 from tests.subsidies import cases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 MODELS = ("scheme", "application", "decision", "award", "subsidyproject", "fundentry")
 

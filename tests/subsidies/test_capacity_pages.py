@@ -27,7 +27,7 @@ from subsidies.models import Application
 from tests import make
 from tests.subsidies import cases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 NOW = datetime(2026, 6, 15, 4, 0, tzinfo=UTC)  # noon in Hong Kong
 BOARD, CSV = "/desk/capacity/", "/desk/capacity.csv"

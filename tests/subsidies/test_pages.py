@@ -18,7 +18,7 @@ from subsidies.models import Award
 from tests import make
 from tests.subsidies import cases
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.page]
 
 QUERIES = 14  # session, person, roles, project, 8 for the awards, their tab, the centre's name
 
