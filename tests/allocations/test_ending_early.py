@@ -175,3 +175,22 @@ def test_officer_proposes_it_on_the_page_of_the_allocation(client: Client, askin
     assert (request.kind, request.state, str(request.asked_until_on)) == ("early_end", State.ASKED, "2026-06-20")
     refused = client.post(url, {"until_on": "2027-06-20", "reason": "finished"})
     assert "Choose an earlier day." in refused.context["refusal"]
+
+
+def test_verify_follows_a_last_day_that_was_moved_there_and_back() -> None:
+    allocation = make.allocation(end_on=make.today() + 10 * DAY)
+    people: dict[str, Any] = {"by": make.person(), "approved_by": make.person(), "at": NOW, "reason": "-"}
+    extending.extend(allocation=allocation, until_on=make.today() + 40 * DAY, **people)
+    end_early(allocation, 5)
+    assert list(differences()) == []
+    Allocation.objects.update(end_on=make.today() + 6 * DAY)
+    assert [line for line in differences() if "2026-06-20" in line and "2026-06-21" in line]
+
+
+def test_verify_finds_an_approved_early_end_that_did_not_happen(asking: User, answering: User) -> None:
+    allocation = make.allocation(end_on=make.today() + 100 * DAY)
+    request = proposed(allocation, 10, asking)
+    ChangeRequest.objects.filter(pk=request.pk).update(
+        state="approved", approved_until_on=request.asked_until_on, answered_by=answering, answered_at=NOW
+    )
+    assert [line for line in differences() if "made its period shorter" in line]
