@@ -2,7 +2,7 @@
 
     job runs -> run charges -> ledger entries -> totals of the allocation, and the daily rollup
     requests, rules, runs chosen for a refund -> ledger entries <- events of the audit trail
-    approved extensions -> last days of allocations <- events of the audit trail
+    approved extensions and early ends -> last days of allocations <- events of the audit trail
 
 This package imports none of the code that writes the books, only the tables: what that code misunderstood must not pass
 here. It reads Slurm's resources, parts the days, finds the allocations and pairs the entries in its own plain way. It

@@ -171,6 +171,7 @@ class PeriodHistory(LedgerHistory):
         account.last = day
         assert moved == abs(account.all_charged() - charged)
         self.assert_told((ACTS[2] if verb == "end_early" else ACTS[3], place, before, day))
+        self.verify()
         said["allocation"] = self.fresh(place)
         self.act(self.verbs[verb], refusal=EARLIER["day"] if verb == "end_early" else LATER["day"], **said)
 
