@@ -41,7 +41,7 @@ QUERY_LIMIT: Final = 8
 """Queries of a list, those that tell who is asking among them."""
 LONG: Final = 100_000
 """Rows from which on these limits hold; shorter lists, which may join and search more freely, have those of SHORTER."""
-SHORTER: Final = (100, 12)
+SHORTER: Final = (120, 12)
 GROWTH_LIMIT: Final = 1.2
 """Times the processor time of a form at the smallest size, at the largest."""
 MEASURABLE: Final = 3
