@@ -41,7 +41,7 @@ from centre.http import centre_of
 from centre.permissions import TeamAct
 from centre.tables import InstantColumn, Table, show_page
 from centre.team_pages import TeamPage, team_page
-from centre.templatetags.portal import NOTHING, time_element
+from centre.templatetags.portal import NOTHING, badge, time_element
 
 Kind = ChangeRequest.Kind
 State = ChangeRequest.State
@@ -125,7 +125,7 @@ class RequestsTable(Table):
         )
 
     def render_state(self, record: ChangeRequest) -> SafeString:
-        return badge(record)
+        return state_badge(record)
 
     def render_answered(self, record: ChangeRequest) -> SafeString | str:
         """When it was answered; of what was never answered, when and how it ended."""
@@ -138,9 +138,9 @@ class RequestsTable(Table):
         return format_html("<bdi>{}</bdi>", Truncator(said).chars(140)) if said else "–"
 
 
-def badge(request: ChangeRequest) -> SafeString:
+def state_badge(request: ChangeRequest) -> SafeString:
     """The state as a badge: words, with a tone."""
-    return format_html('<span class="badge {}">{}</span>', TONES[State(request.state)], state_text(request))
+    return badge(state_text(request), TONES[State(request.state)])
 
 
 @require_safe
@@ -214,7 +214,7 @@ def request_page(request: HttpRequest, code: str, pk: int) -> HttpResponse:
     context = {
         "row": row,
         "asked": asked_text(row),
-        "badge": badge(row),
+        "badge": state_badge(row),
         "steps": steps_of(row),
         "waits": requests.waits(row),
         "held": held_text(row),

@@ -25,6 +25,7 @@ from centre.permissions import ProjectRole, TeamAct, may_give_role
 from centre.registry import UnclaimedName
 from centre.tables import InstantColumn, Table, show_page
 from centre.team_pages import TeamPage, team_page
+from centre.templatetags.portal import badge
 from centre.user_names import claim_name
 
 MEMBERS_PER_PAGE = 50
@@ -57,7 +58,7 @@ class MembersTable(Table):
 
     def render_role(self, record: Membership) -> SafeString:
         tone = ROLE_TONES.get(ProjectRole(record.role), "quiet")
-        return format_html('<span class="badge {}">{}</span>', tone, record.get_role_display())
+        return badge(record.get_role_display(), tone)
 
     def render_names(self, record: Membership) -> SafeString | str:
         found = self.names_of.get(record.user_id)

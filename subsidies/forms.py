@@ -1,7 +1,6 @@
 """The forms with which staff record applications and decisions."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -9,38 +8,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.admin.choosing import chosen, day
-from centre.amounts import decimal_text
-from centre.forms import DollarsField, GpuHoursField
+from centre.forms import DollarsField, GpuHoursField, PercentField
 from centre.models import GpuPool
 from centre.templatetags.portal import percent
 from subsidies.awards import Asked
 from subsidies.models import Application, Decision, Scheme
 
 LONG = forms.Textarea(attrs={"rows": 4, "cols": 60, "class": "vLargeTextField"})
-
-
-class RateField(forms.DecimalField):
-    """A share in per cent with at most two decimals, as whole basis points: 70 is 7,000."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=5, decimal_places=2, min_value=0, max_value=100, **options)
-
-    def clean(self, value: Any) -> Any:
-        rate: Decimal | None = super().clean(value)
-        return None if rate is None else int(rate * 100)
-
-    def prepare_value(self, value: Any) -> Any:
-        """What is shown for stored basis points; what somebody typed stays as it is."""
-        return rate_text(value) if isinstance(value, int) else value
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether somebody wrote another share than is shown for the stored one."""
-        return super().has_changed(Decimal(initial) / 100 if isinstance(initial, int) else initial, data)
-
-
-def rate_text(basis_points: int) -> str:
-    """Basis points as per cent, with the decimals that they have: 7050 is 70.5."""
-    return decimal_text(basis_points, 100, 2).rstrip("0").rstrip(".")
 
 
 class PoolHoursForm(forms.Form):
@@ -121,7 +95,7 @@ class ApplicationForm(PoolHoursForm):
 class DecisionForm(PoolHoursForm):
     """An approval: how much, at which rate, for how long, why."""
 
-    rate_bp = RateField(label=_("Rate (per cent of the list price)"))
+    rate_bp = PercentField(label=_("Rate (per cent of the list price)"))
     exceptional_grounds = forms.CharField(label=_("Exceptional grounds"), required=False, widget=LONG)
     starts_on = day(label=_("First day"))
     ends_on = day(label=_("Last day"))
@@ -173,14 +147,14 @@ class SchemeForm(forms.ModelForm[Scheme]):
     """A scheme, with its money in dollars and its rates in per cent."""
 
     envelope_cents = DollarsField(label=_("Envelope (HK$)"), min_value=0)
-    ordinary_ceiling_bp = RateField(
+    ordinary_ceiling_bp = PercentField(
         label=_("Ordinary ceiling (%)"), help_text=_("The highest share of the list price in ordinary cases.")
     )
-    exceptional_ceiling_bp = RateField(
+    exceptional_ceiling_bp = PercentField(
         label=_("Exceptional ceiling (%)"),
         help_text=_("The highest share with recorded exceptional grounds; nothing goes above it."),
     )
-    default_rate_bp = RateField(label=_("Usual rate (%)"), help_text=_("What a new decision begins with."))
+    default_rate_bp = PercentField(label=_("Usual rate (%)"), help_text=_("What a new decision begins with."))
 
     class Meta:
         model = Scheme

@@ -23,7 +23,6 @@ from allocations.admin.allocation_list import (
     OverdrawnFilter,
     PeriodFilter,
     UsageFilter,
-    badge,
     days_away,
     share,
     with_below,
@@ -50,7 +49,7 @@ from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.http import centre_of
-from centre.templatetags.portal import gpu_hours
+from centre.templatetags.portal import badge, gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
 
@@ -98,7 +97,6 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         "last_day",
         "standing",
     )
-    list_select_related = ("project__tenant", "pool__cluster__site")
     list_filter = ("state", OverdrawnFilter, PeriodFilter, UsageFilter, "funding", "pool")
     search_fields = (
         "reference",
@@ -128,7 +126,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
         rows: Any = super().get_queryset(request)
-        known: QuerySet[Allocation] = ready(rows).select_related("project__tenant", "pool__cluster__site")
+        known: QuerySet[Allocation] = ready(rows).select_related("project__tenant")
         return known
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

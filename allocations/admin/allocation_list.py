@@ -85,11 +85,6 @@ def with_below(text: str, below: str) -> SafeString:
     return format_html("{}<small>{}</small>", text, below)
 
 
-def badge(text: str, tone: str) -> SafeString:
-    """As components/badge.html, without a template for every row."""
-    return format_html('<span class="badge {}">{}</span>', tone, text)
-
-
 def share(part: int, whole: int) -> str:
     """Whole per cent, half up; nothing where there is nothing to have a share of."""
     return percent(rounded(part * 100, whole) * 100) if whole else ""

@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
-from allocations.admin.allocation_list import badge, days_away, with_below
+from allocations.admin.allocation_list import days_away, with_below
 from allocations.admin.answering import approve_together_page, told
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
@@ -34,7 +34,7 @@ from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.forms import GpuHoursField
 from centre.http import signed_in
 from centre.models import User
-from centre.templatetags.portal import gpu_hours, written_instant
+from centre.templatetags.portal import badge, gpu_hours, written_instant
 
 MOST_RUNS = 200
 Kind = ChangeRequest.Kind
