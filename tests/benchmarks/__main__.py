@@ -166,7 +166,8 @@ workers: medians of {section.ROUNDS} rounds.
 
 {section.table_of_lists(results)}
 
-What is filled in or looked at stays the same, so a form may not grow; its rounds take turns between the databases.
+What is filled in or looked at stays the same, so a form may not grow; its rounds take turns between the databases. One
+that seems to grow is measured again, three times as long, and that counts.
 
 {section.table_of_forms(results)}
 

@@ -163,9 +163,18 @@ def measure(
             forms = [*forms_of(places[few.rows].looked, of)]
         return Results(
             lists=[(one, measured(one.page, large, rounds=rounds)) for one in lists],
-            forms=[measured(page, places, rounds=rounds) for page in forms],
+            forms=[measured_form(page, places, rounds=rounds) for page in forms],
             rows=rows,
         )
+
+
+def measured_form(page: Page[User], places: Mapping[int, Place[User]], *, rounds: int) -> Measured:
+    """What it costs at every size; one that seems to grow is measured again, three times as long, and that counts.
+
+    Among a hundred forms one or the other is disturbed by what else the machine does; what truly grows grows again.
+    """
+    result = measured(page, places, rounds=rounds)
+    return result if keeps_form_limits(result) else measured(page, places, rounds=3 * rounds)
 
 
 def listed(lists: Sequence[ListPage]) -> Iterator[tuple[str, type[models.Model]]]:
