@@ -60,12 +60,15 @@ def test_ten_thousand_histories_imported_by_four_at_once_give_the_books_of_one_a
     ],
 )
 def test_importer_that_is_wrong_is_caught(variant: str, told: str) -> None:
-    """The controls: within a few batches each of them gives other books, or an import that does not end."""
+    """The controls: within a few batches each of them gives other books, or an import that does not end.
+
+    The rarest cause, a run that is over and is later told as running, is met in about every fiftieth history.
+    """
     project = make.project()
     chance = random.Random(os.urandom(8))
     with importers(IMPORTERS + 1, variant=variant) as act_at_once:
-        for _ in range(10):
-            seeds = [chance.randrange(2**32) for _ in range(10)]
+        for _ in range(20):
+            seeds = [chance.randrange(2**32) for _ in range(40)]
             wrong = play(batch_of(chance.randrange(2**32), seeds), act_at_once, project=project)
             if any(told in one for one in wrong):
                 return
