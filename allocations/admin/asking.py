@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations import requests
-from allocations.admin.allocation_list import days_away, with_below
+from allocations.admin.allocation_list import with_below
 from allocations.admin.answering import approve_together_page, told
 from allocations.admin.effects import effects_of, headline
 from allocations.admin.movements import facts_of_entry
@@ -34,6 +34,7 @@ from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.forms import GpuHoursField
 from centre.http import signed_in
 from centre.models import User
+from centre.templatetags.desk import time_since
 from centre.templatetags.portal import badge, gpu_hours, written_instant
 
 MOST_RUNS = 200
@@ -180,7 +181,7 @@ class ChangeRequestAdmin(HistoryAdmin[ChangeRequest]):
         when = written_instant(obj.asked_at)
         if not requests.waits(obj):
             return when
-        return with_below(when, days_away(timezone.localdate(obj.asked_at), on=timezone.localdate()))
+        return with_below(when, time_since(obj.asked_at, timezone.now()))
 
     @admin.display(description=_("answered by"), ordering="answered_by__name")
     def answerer(self, obj: ChangeRequest) -> str:

@@ -14,10 +14,16 @@ from centre.templatetags.portal import written_instant
 register = template.Library()
 
 
+def time_since(since: datetime, now: datetime) -> str:
+    """“3 days ago”, in the largest unit."""
+    if (now - since).total_seconds() < 60:
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(since, now, depth=1)}
+
+
 @register.simple_tag
 def ago(since: datetime, now: datetime) -> SafeString:
-    """“3 days ago”, in the largest unit; the instant itself for programs, and in the tooltip."""
-    seconds = (now - since).total_seconds()
-    told = _("just now") if seconds < 60 else _("%(time)s ago") % {"time": timesince(since, now, depth=1)}
+    """The same; the instant itself for programs, and in the tooltip."""
     machine = timezone.localtime(since).isoformat()
+    told = time_since(since, now)
     return format_html('<time datetime="{}" title="{}">{}</time>', machine, written_instant(since), told)

@@ -56,7 +56,7 @@ def test_a_row_tells_what_is_asked_for_whom_by_whom_and_since_when(client: Clien
         "Give 2,000 more GPU-hours to AG-7<small>&lt;i&gt;because of 2000&lt;/i&gt;</small>",
         "gene-fold<small>&lt;b&gt;Harbour&lt;/b&gt;</small>",
         ">Second Officer<",
-        "<small>3 days ago</small>",
+        "<small>3\xa0days ago</small>",
         '<span class="badge info">Waiting for the centre</span>',
     )
     assert [text for text in told if text in page] == [*told]
@@ -67,7 +67,7 @@ def test_what_is_answered_waits_no_more(client: Client, officer: User, other: Us
     requests.decline(request=row, by=officer, at=timezone.now(), answer="-")
     page = client.get(reverse(LIST), {"state": "all"}).content.decode()
     assert '<span class="badge bad">Declined</span>' in page
-    assert "3 days ago" not in page
+    assert "days ago" not in page
 
 
 def test_it_opens_with_what_waits_and_every_state_can_be_chosen(client: Client, officer: User, other: User) -> None:
