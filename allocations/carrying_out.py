@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -33,23 +33,47 @@ def named(what: Named | None) -> Named:
     return what
 
 
+class Behind(TypedDict):
+    """Who stands behind what is carried out, when, and why."""
+
+    by: User
+    approved_by: User | None
+    at: datetime
+    reason: str
+    source_reference: str
+
+
+class Booked(Behind):
+    """The same for an entry of the books, which carries its key and its source."""
+
+    key: str
+    source_kind: str
+
+
+def behind(request: ChangeRequest, approved_by: User | None, at: datetime) -> Behind:
+    return {
+        "by": request.asked_by,
+        "approved_by": approved_by,
+        "at": at,
+        "reason": request.reason[:500],
+        "source_reference": str(request.pk),
+    }
+
+
+def booked(request: ChangeRequest, approved_by: User | None, at: datetime) -> Booked:
+    return {**behind(request, approved_by, at), "key": f"request-{request.pk}", "source_kind": "request"}
+
+
 def _give(request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime) -> list[LedgerEntry]:
     is_first = request.kind == Kind.OPENING
-    return [
-        ledger.top_up(
-            allocation=allocation,
-            seconds=request.approved_seconds or 0,
-            kind=LedgerEntry.Kind.GRANT if is_first else LedgerEntry.Kind.TOP_UP,
-            effective_on=allocation.start_on if is_first else None,
-            by=request.asked_by,
-            approved_by=approved_by,
-            at=at,
-            key=f"request-{request.pk}",
-            reason=request.reason[:500],
-            source_kind="request",
-            source_reference=str(request.pk),
-        )
-    ]
+    entry = ledger.top_up(
+        allocation=allocation,
+        seconds=request.approved_seconds or 0,
+        kind=LedgerEntry.Kind.GRANT if is_first else LedgerEntry.Kind.TOP_UP,
+        effective_on=allocation.start_on if is_first else None,
+        **booked(request, approved_by, at),
+    )
+    return [entry]
 
 
 def _transfer(
@@ -59,13 +83,7 @@ def _transfer(
         source=allocation,
         target=named(request.to_allocation),
         seconds=request.approved_seconds or 0,
-        by=request.asked_by,
-        approved_by=approved_by,
-        at=at,
-        key=f"request-{request.pk}",
-        reason=request.reason[:500],
-        source_kind="request",
-        source_reference=str(request.pk),
+        **booked(request, approved_by, at),
     )
     return list(legs)
 
@@ -73,37 +91,15 @@ def _transfer(
 def _take_back(
     request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
 ) -> list[LedgerEntry]:
-    return [
-        movements.take_back(
-            allocation=allocation,
-            seconds=request.approved_seconds or 0,
-            by=request.asked_by,
-            approved_by=approved_by,
-            at=at,
-            key=f"request-{request.pk}",
-            reason=request.reason[:500],
-            source_kind="request",
-            source_reference=str(request.pk),
-        )
-    ]
+    seconds = request.approved_seconds or 0
+    return [movements.take_back(allocation=allocation, seconds=seconds, **booked(request, approved_by, at))]
 
 
 def _refund(
     request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
 ) -> list[LedgerEntry]:
-    return [
-        refunds.refund(
-            allocation=allocation,
-            runs=dict(request.runs.values_list("run", "seconds")),
-            by=request.asked_by,
-            approved_by=approved_by,
-            at=at,
-            key=f"request-{request.pk}",
-            reason=request.reason[:500],
-            source_kind="request",
-            source_reference=str(request.pk),
-        )
-    ]
+    runs = dict(request.runs.values_list("run", "seconds"))
+    return [refunds.refund(allocation=allocation, runs=runs, **booked(request, approved_by, at))]
 
 
 def _reverse(
@@ -118,15 +114,8 @@ def _extend(
     request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
 ) -> list[LedgerEntry]:
     """The charges of runs that waited for the added days follow from usage: they are no entries of the request."""
-    extending.extend(
-        allocation=allocation,
-        until_on=named(request.approved_until_on),
-        by=request.asked_by,
-        approved_by=approved_by,
-        at=at,
-        reason=request.reason[:500],
-        source_reference=str(request.pk),
-    )
+    until_on = named(request.approved_until_on)
+    extending.extend(allocation=allocation, until_on=until_on, **behind(request, approved_by, at))
     return []
 
 
@@ -134,15 +123,8 @@ def _end_early(
     request: ChangeRequest, allocation: Allocation, approved_by: User | None, at: datetime
 ) -> list[LedgerEntry]:
     """What is given back for runs of the days cut off follows from usage, as with a longer period."""
-    ending_early.end_early(
-        allocation=allocation,
-        last_on=named(request.approved_until_on),
-        by=request.asked_by,
-        approved_by=approved_by,
-        at=at,
-        reason=request.reason[:500],
-        source_reference=str(request.pk),
-    )
+    last_on = named(request.approved_until_on)
+    ending_early.end_early(allocation=allocation, last_on=last_on, **behind(request, approved_by, at))
     return []
 
 

@@ -16,12 +16,11 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from allocations import staging
-from allocations.models import Allocation, ChangeRequest, DrawingAccount, JobRun, PeriodEndRule
+from allocations.last_days import move_last_day
+from allocations.models import Allocation, ChangeRequest, JobRun, PeriodEndRule
 from allocations.movements import accounting_day, locked
 from allocations.posting import TAKES_DECISIONS, TOTALS, LedgerError, PeriodClosed, TwoPeopleNeeded
-from allocations.recharging import recharge_account
 from allocations.team_letters import What, tell_teams
-from centre import audit
 from centre.models import User
 
 ACT = "end_allocation_early"
@@ -50,39 +49,21 @@ def end_early(
     """
     if approved_by is None or approved_by.pk == by.pk:
         raise TwoPeopleNeeded(_("An earlier end needs two people: one who asks and another who approves."))
-    cluster = allocation.pool.cluster
-    staging.lock_cluster(cluster.pk)
+    staging.lock_cluster(allocation.pool.cluster_id)
     row = locked([allocation])[allocation.pk]
     refuse_early_end(row, last_on=last_on, at=at)
-    before = row.end_on
-    Allocation.objects.filter(pk=row.pk).update(end_on=last_on)
-    further = DrawingAccount.objects.standing().filter(allocation=row, until_on__gt=last_on)
-    accounts = {row.account, *further.values_list("account", flat=True)}
-    charged = sum(
-        recharge_account(
-            cluster=cluster,
-            account=account,
-            first=last_on,
-            last=before,
-            source_reference=f"early-end-{row.pk}-{at:%Y%m%dT%H%M%S%f}-{number}",
-            at=at,
-        )
-        for number, account in enumerate(sorted(accounts))
-    )
-    allocation.refresh_from_db(fields=[*TOTALS, "end_on"])
-    audit.record(
+    charged = move_last_day(
+        row,
+        to=last_on,
         act=ACT,
-        on=row,
+        source="early-end",
         by=by,
+        approved_by=approved_by,
         at=at,
         reason=reason,
-        changes={
-            "end_on": [before, last_on],
-            "approved_by": [None, approved_by],
-            "request": source_reference,
-            "charged_gpu_seconds": charged,
-        },
+        request=source_reference,
     )
+    allocation.refresh_from_db(fields=[*TOTALS, "end_on"])
     tell_teams(what=What.ENDED_EARLY, allocations=[row], reason=reason)
     return -charged
 

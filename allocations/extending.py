@@ -13,13 +13,12 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from allocations import staging
+from allocations.last_days import move_last_day
 from allocations.ledger import COVERED_ONCE
-from allocations.models import Allocation, DrawingAccount
+from allocations.models import Allocation
 from allocations.movements import accounting_day, locked
 from allocations.posting import TAKES_DECISIONS, TOTALS, LedgerError, PeriodClosed, TwoPeopleNeeded
-from allocations.recharging import recharge_account
 from allocations.taken import AccountTaken, Wanted, refuse_taken, why_taken
-from centre import audit
 from centre.models import User
 
 __all__ = ["AccountTaken", "NotLater", "TooFar", "extend", "latest_on", "refuse_extension"]
@@ -63,14 +62,22 @@ def extend(
     """
     if approved_by is None or approved_by.pk == by.pk:
         raise TwoPeopleNeeded(_("A longer period needs two people: one who asks and another who approves."))
-    cluster = allocation.pool.cluster
-    staging.lock_cluster(cluster.pk)
+    staging.lock_cluster(allocation.pool.cluster_id)
     row = locked([allocation])[allocation.pk]
     refuse_extension(row, until_on=until_on, at=at)
-    before = row.end_on
     try:
         with transaction.atomic():
-            Allocation.objects.filter(pk=row.pk).update(end_on=until_on)
+            charged = move_last_day(
+                row,
+                to=until_on,
+                act=ACT,
+                source="extension",
+                by=by,
+                approved_by=approved_by,
+                at=at,
+                reason=reason,
+                request=source_reference,
+            )
     except IntegrityError as error:
         if any(rule in str(error) for rule in COVERED_ONCE):
             raise AccountTaken(
@@ -78,33 +85,7 @@ def extend(
                 % {"account": row.account, "pool": row.pool.code}
             ) from error
         raise
-    further = DrawingAccount.objects.standing().filter(allocation=row, until_on__gt=before)
-    accounts = {row.account, *further.values_list("account", flat=True)}
-    charged = sum(
-        recharge_account(
-            cluster=cluster,
-            account=account,
-            first=before,
-            last=until_on,
-            source_reference=f"extension-{row.pk}-{at:%Y%m%dT%H%M%S%f}-{number}",
-            at=at,
-        )
-        for number, account in enumerate(sorted(accounts))
-    )
     allocation.refresh_from_db(fields=[*TOTALS, "end_on"])
-    audit.record(
-        act=ACT,
-        on=row,
-        by=by,
-        at=at,
-        reason=reason,
-        changes={
-            "end_on": [before, until_on],
-            "approved_by": [None, approved_by],
-            "request": source_reference,
-            "charged_gpu_seconds": charged,
-        },
-    )
     return charged
 
 
