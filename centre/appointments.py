@@ -178,14 +178,20 @@ def end(*, appointment: Appointment, until_on: date, reason: str, by: User | Non
 
 
 def _leave_two_administrators(appointment: Appointment, until_on: date) -> None:
-    """Refuse to end what would leave one: the locked rows keep two such acts apart."""
+    """Refuse to end what would leave one.
+
+    All appointments of administrators are locked, in one order and before anything else is asked: two such acts wait
+    for one another, and the later one sees what the earlier one left.
+    """
+    approved = Appointment.objects.filter(role=StaffRole.ADMINISTRATOR, approved_at__isnull=False)
+    list(approved.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     others = (
-        Appointment.objects.select_for_update()
-        .filter(role=StaffRole.ADMINISTRATOR, approved_at__isnull=False, user__is_active=True)
+        approved.filter(user__is_active=True)
         .filter(Q(until_on__isnull=True) | Q(until_on__gt=until_on))
         .exclude(user=appointment.user_id)
+        .values_list("user", flat=True)
     )
-    if len({other.user_id for other in others}) < 2:
+    if len(set(others)) < 2:
         raise LastAdministrators(
             _("Two administrators have to be left, or nobody could be appointed any more. Appoint another one first.")
         )

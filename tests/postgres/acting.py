@@ -11,12 +11,13 @@ from django.db import connection
 
 from allocations import requests
 from allocations.ledger import LedgerError
+from centre.appointments import AppointmentError
 from centre.members import MemberError
 from subsidies.fund import FundExhausted
 from subsidies.life_cycle import AlreadyDecided
 from tests.postgres.taking import Take, take_part, taken
 
-EXPECTED = (LedgerError, AlreadyDecided, FundExhausted, requests.RequestError, MemberError)
+EXPECTED = (AppointmentError, LedgerError, AlreadyDecided, FundExhausted, requests.RequestError, MemberError)
 PATIENCE = 60
 """Seconds after which those who wait for each other give up."""
 
