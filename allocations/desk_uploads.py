@@ -27,9 +27,8 @@ def balances_waiting(user: User, at: datetime, parts: DeskParts) -> Iterator[Des
     files = OnboardingFile.objects.filter(upload=OuterRef("pk"))
     changes_something = Q(new__gt=0) | Q(changed__gt=0)
     waiting = (
-        OnboardingUpload.objects.filter(
-            Exists(files.filter(changes_something, kind=HOURS)), uploaded_at__gt=at - SHOWN_FOR
-        )
+        OnboardingUpload.objects.standing()
+        .filter(Exists(files.filter(changes_something, kind=HOURS)), uploaded_at__gt=at - SHOWN_FOR)
         .exclude(uploaded_by=user)
         .exclude(Exists(files.filter(changes_something).exclude(kind=HOURS)))
     )

@@ -65,7 +65,7 @@ allocations.jobrun see:taux search:taux add: change: delete: lines:taux
 allocations.ledgerentry see:tasfgu search:tasfgu add: change: delete: reverse:a
 allocations.notice see:tasfgu add: change: delete:
 allocations.onboardingupload see:tau search:tau add:ta change:tau delete: out:tau apply:ta look_again:ta wrong:tau
-    file:tau
+    file:tau withdraw:ta
 allocations.periodendrule see:tasfgu search:tasfgu add:a change: delete: approve:a refuse:a
 allocations.quarantinedrecord see:taux add: change: delete: mend:a set_aside:a [set_chosen_aside]:a
 allocations.statement see:tasfgu add: change: delete:

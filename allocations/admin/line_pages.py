@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from allocations.ledger_pages import Turning
 from allocations.models import OnboardingFile, OnboardingLine, OnboardingUpload
 from allocations.onboard.applying import standing_of
+from allocations.onboard.withdrawing import is_left
 from centre.admin.confirming import form_key
 from centre.admin.kept import HistoryAdmin
 from centre.http import signed_in
@@ -64,6 +65,8 @@ def upload_page(
         "standing": standing_of(upload, files, signed_in(request)),
         "steps": list(upload.steps.all()),
         "may_hand_over": may_hand_over,
+        "may_act": may_hand_over and upload.withdrawn_at is None,
+        "is_left": is_left(files),
         "key": form_key(request),
         "now": timezone.now(),
     }

@@ -30,11 +30,14 @@ from allocations.models import OnboardingFile, OnboardingStep, OnboardingUpload
 from allocations.onboard.applying import LookAgain, apply
 from allocations.onboard.preview import UploadError, look
 from allocations.onboard.spelling_out import OUT, chunks_of, wrong_lines
+from allocations.onboard.withdrawing import withdraw
 from centre import audit
-from centre.admin.acts import act_urls, page_of, row_of_act
+from centre.admin.acts import act_page, act_urls, page_of, row_of_act
+from centre.admin.choosing import ReasonForm
 from centre.admin.confirming import form_key
 from centre.admin.kept import HistoryAdmin
 from centre.http import signed_in
+from centre.templatetags.portal import written_instant
 
 MAY_LOOK: Final = "allocations.view_onboardingupload"
 MAY_HAND_OVER: Final = "allocations.add_onboardingupload"
@@ -71,23 +74,24 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
 
     @admin.display(description=_("applied"))
     def applied(self, obj: OnboardingUpload) -> Any:
-        said = (
-            (
-                gettext("%(part)s: %(person)s, %(instant)s")
-                % {
-                    "part": step.get_part_display(),
-                    "person": step.by.get_full_name(),
-                    "instant": date_format(timezone.localtime(step.at), "SHORT_DATETIME_FORMAT"),
-                },
-            )
+        applied = (
+            gettext("%(part)s: %(person)s, %(instant)s")
+            % {
+                "part": step.get_part_display(),
+                "person": step.by.get_full_name(),
+                "instant": date_format(timezone.localtime(step.at), "SHORT_DATETIME_FORMAT"),
+            }
             for step in obj.steps.all()
         )
+        said = ((line,) for line in chain(applied, withdrawn(obj)))
         return format_html_join("", '<span class="upload-count">{}</span>', said) or gettext("not applied")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OnboardingUpload]:
         files = Prefetch("files", OnboardingFile.objects.defer("content"))
         steps = Prefetch("steps", OnboardingStep.objects.select_related("by"))
-        return super().get_queryset(request).select_related("uploaded_by").prefetch_related(files, steps)
+        return (
+            super().get_queryset(request).select_related("uploaded_by", "withdrawn_by").prefetch_related(files, steps)
+        )
 
     def heading(self, obj: OnboardingUpload) -> str:
         names = ", ".join(file.name for file in obj.files.all())
@@ -109,7 +113,7 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
                 path(f"<path:object_id>/{word}/<str:kind>/", guarded(view), name=f"{prefix}_{word}")
                 for word, view in of_a_kind
             ),
-            *act_urls(self, [("apply", self.apply), ("look-again", self.look_again)]),
+            *act_urls(self, [("apply", self.apply), ("look-again", self.look_again), ("withdraw", self.withdraw)]),
             *super().get_urls(),
         ]
 
@@ -161,6 +165,34 @@ class OnboardingUploadAdmin(HistoryAdmin[OnboardingUpload]):
             messages.error(request, str(refused))
             return False
         return True
+
+    def withdraw(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Nothing more of it can be applied; a colleague's is turned down this way."""
+        upload: OnboardingUpload = row_of_act(self, request, object_id, MAY_HAND_OVER)
+
+        def run(given: dict[str, Any]) -> tuple[str, OnboardingUpload]:
+            withdraw(upload=upload, reason=given["reason"], by=signed_in(request), at=timezone.now())
+            return gettext("The upload was withdrawn. Nothing more of it can be applied."), upload
+
+        return act_page(
+            request,
+            admin=self,
+            row=upload,
+            title=_("Withdraw the upload"),
+            explanation=_(
+                "What is not in the books yet can then no longer be applied, by anybody. What was applied stays, and "
+                "the files are kept. Mended files are handed over as a new upload."
+            ),
+            facts=[
+                (_("Handed over by"), f"{upload.uploaded_by.get_full_name()}, {written_instant(upload.uploaded_at)}"),
+                *((_("Lines at the last look"), count_line(file)) for file in upload.files.all()),
+            ],
+            form=ReasonForm(request.POST or None),
+            button=_("Withdraw"),
+            danger=True,
+            run=run,
+            refusals=(UploadError,),
+        )
 
     def wrong(self, request: HttpRequest, object_id: str, kind: str) -> HttpResponseBase:
         """The lines that could not be taken, each with its problem, to be mended and handed over again."""
@@ -226,6 +258,15 @@ def count_line(file: OnboardingFile) -> str:
         str(words) % {"number": f"{number:,}"} for name, words in COUNTED.items() if (number := getattr(file, name))
     )
     return f"{file.name}: {said}"
+
+
+def withdrawn(upload: OnboardingUpload) -> Iterator[str]:
+    """“Withdrawn: Ada, 2026-11-20 10:00”, where it was."""
+    if upload.withdrawn_by is not None and upload.withdrawn_at is not None:
+        yield gettext("Withdrawn: %(person)s, %(instant)s") % {
+            "person": upload.withdrawn_by.get_full_name(),
+            "instant": date_format(timezone.localtime(upload.withdrawn_at), "SHORT_DATETIME_FORMAT"),
+        }
 
 
 def done(step: OnboardingStep) -> str:

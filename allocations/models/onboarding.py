@@ -2,7 +2,10 @@
 
 An upload keeps its files as they were received. Its lines are what the last look at the books made of them; they are
 written anew at each look and are no history. What was applied, by whom and when, is: an `OnboardingStep` for each time.
+What was not applied can be withdrawn, so that it waits for nobody.
 """
+
+from typing import Self
 
 from django.db import models
 from django.db.models import Q
@@ -10,6 +13,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from centre.models import User
+
+
+class OnboardingUploadQuerySet(models.QuerySet["OnboardingUpload"]):
+    def standing(self) -> Self:
+        """Not withdrawn."""
+        return self.filter(withdrawn_at__isnull=True)
 
 
 class OnboardingUpload(models.Model):
@@ -25,11 +34,26 @@ class OnboardingUpload(models.Model):
     opening_seconds = models.BigIntegerField(
         _("opening balances that are new (GPU-seconds)"), default=0, help_text=_("Of all new lines together.")
     )
+    withdrawn_at = models.DateTimeField(
+        _("withdrawn at"), null=True, blank=True, help_text=_("From then on nothing more of it can be applied.")
+    )
+    withdrawn_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("withdrawn by")
+    )
+
+    objects = OnboardingUploadQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("spreadsheet upload")
         verbose_name_plural = _("spreadsheet uploads")
         ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                name="a_withdrawn_upload_says_by_whom",
+                condition=Q(withdrawn_at__isnull=True, withdrawn_by__isnull=True)
+                | Q(withdrawn_at__isnull=False, withdrawn_by__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return gettext("Upload %(number)s") % {"number": self.pk}

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from allocations.asking import own_rules
 from allocations.models import OnboardingFile, OnboardingLine, OnboardingStep, OnboardingUpload
 from allocations.onboard.call import Call, Outcome
-from allocations.onboard.preview import Judged, UploadError, judge, look
+from allocations.onboard.preview import Judged, UploadError, judge, locked, look, refuse_withdrawn
 from allocations.refusals import belongs_to_any
 from centre import audit
 from centre.models import User
@@ -59,8 +59,10 @@ class Standing:
 
 
 def standing_of(upload: OnboardingUpload, files: Iterable[OnboardingFile], user: User) -> Standing:
-    """Where an upload stands for a person, by the last look at the books."""
+    """Where an upload stands for a person, by the last look at the books. What is withdrawn waits for nobody."""
     rows = list(files)
+    if upload.withdrawn_at is not None:
+        return Standing(part=None, lines=0, waiting=0, wrong=sum(file.wrong for file in rows), notes=())
     teams = sum(file.new + file.changed for file in rows if file.kind != HOURS)
     hours = sum(file.new + file.changed for file in rows if file.kind == HOURS)
     may_teams = teams > 0 and user.has_perms(list(TEAM_RIGHTS))
@@ -97,13 +99,14 @@ def apply(*, upload: OnboardingUpload, digest: str, key: str, by: User, at: date
     """Do what the preview with this `digest` says, as far as it is this person's; whether it was done now.
 
     The same `key` sent twice acts once. Raises LookAgain where the books have changed since, NotYours,
-    SecondOfficerNeeded, Unsettled; then nothing is done.
+    SecondOfficerNeeded, Withdrawn, Unsettled; then nothing is done.
     """
     with transaction.atomic():
-        upload = OnboardingUpload.objects.select_for_update().get(pk=upload.pk)
+        upload = locked(upload)
         done = OnboardingStep.objects.filter(key=key, upload=upload, by=by).first()
         if done is not None:
             return done, False
+        refuse_withdrawn(upload)
         if digest != upload.digest:
             raise LookAgain(
                 _("This preview was made anew since you saw it. Nothing was applied; look at it once more.")

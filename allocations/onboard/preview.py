@@ -39,6 +39,10 @@ class UploadError(Exception):
     """Why an upload cannot be looked at or applied, as a sentence for a screen."""
 
 
+class Withdrawn(UploadError):
+    """Somebody withdrew the upload: what is not in the books of it stays out."""
+
+
 class Unsettled(UploadError):
     """The database refused what no single line is to blame for."""
 
@@ -89,8 +93,9 @@ def receive(*, files: Sequence[Recognised], key: str, by: User, at: datetime) ->
 
 @transaction.atomic
 def look(*, upload: OnboardingUpload, by: User, at: datetime) -> OnboardingUpload:
-    """Compare the upload with the books as they are now and keep what comes of it. Raises Unsettled."""
-    upload = OnboardingUpload.objects.select_for_update().get(pk=upload.pk)
+    """Compare the upload with the books as they are now and keep what comes of it. Raises Withdrawn, Unsettled."""
+    upload = locked(upload)
+    refuse_withdrawn(upload)
     files = list(upload.files.all())
     call = Call(
         at=at, by=by
@@ -104,6 +109,20 @@ def look(*, upload: OnboardingUpload, by: User, at: datetime) -> OnboardingUploa
     upload.opening_seconds = sum(seconds for _project, seconds in call.opened)
     upload.save(update_fields=["looked_at", "digest", "opening_seconds"])
     return upload
+
+
+def locked(upload: OnboardingUpload) -> OnboardingUpload:
+    """The upload as it stands, locked."""
+    return OnboardingUpload.objects.select_for_update(of=("self",)).select_related("withdrawn_by").get(pk=upload.pk)
+
+
+def refuse_withdrawn(upload: OnboardingUpload) -> None:
+    """Raise Withdrawn where somebody withdrew it."""
+    if upload.withdrawn_by is not None:
+        raise Withdrawn(
+            _("%(person)s withdrew this upload. Hand the files over again if they are still needed.")
+            % {"person": upload.withdrawn_by.get_full_name()}
+        )
 
 
 def judge(files: Iterable[OnboardingFile], call: Call) -> list[Judged]:

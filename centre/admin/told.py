@@ -122,6 +122,7 @@ ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "withdraw_application": gettext_lazy("Application withdrawn"),
         "withdraw_invitation": gettext_lazy("Invitation withdrawn"),
         "withdraw_rule": gettext_lazy("Rule withdrawn"),
+        "withdraw_upload": gettext_lazy("Spreadsheet upload withdrawn"),
         "withdraw_request": gettext_lazy("Request withdrawn"),
         "write_to_teams": gettext_lazy("Letter to the team about an allocation"),
     }
