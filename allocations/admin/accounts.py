@@ -49,6 +49,7 @@ from centre.admin.acts import act_urls, row_of_act
 from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline
 from centre.http import centre_of
+from centre.row_numbers import is_row_number
 from centre.templatetags.portal import badge, gpu_hours
 
 LEFT = F("granted_seconds") - F("used_seconds") - F("held_seconds")
@@ -145,7 +146,7 @@ class AllocationAdmin(HistoryAdmin[Allocation]):
         """The list's search, and the search box of a move: there only what can take GPU-hours of the same pool."""
         found, many = super().get_search_results(request, queryset, search_term)
         source = request.GET.get("takes_from", "")
-        if source.isascii() and source.isdigit() and len(source) < 19:
+        if is_row_number(source):
             pool = Allocation.objects.filter(pk=source).values("pool")
             found = found.filter(pool__in=pool, state__in=TAKES_DECISIONS).exclude(pk=source)
         return found, many

@@ -29,6 +29,7 @@ from centre.admin.confirming import exact_hours
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline, KeptAdmin
 from centre.http import signed_in
 from centre.models import GpuPool, User
+from centre.row_numbers import is_row_number
 from centre.templatetags.portal import grouped
 
 
@@ -273,7 +274,7 @@ class DrawingAccountAdmin(HistoryAdmin[DrawingAccount]):
         if not self.has_add_permission(request):
             raise PermissionDenied
         wanted = request.GET.get("pool", "")
-        pool = GpuPool.objects.filter(pk=int(wanted)).first() if wanted.isdecimal() and len(wanted) < 19 else None
+        pool = GpuPool.objects.filter(pk=int(wanted)).first() if is_row_number(wanted) else None
         initial = prefilled(DrawForm, request.GET)
         return let_draw_page(
             request,

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -15,6 +16,7 @@ from allocations.run_states import in_words
 from allocations.slurm.nodes import literal_of, names_node
 from centre.admin.kept import KeptAdmin
 from centre.days import validate_day
+from centre.row_numbers import is_row_number
 
 MOST_SHOWN = 50
 MOST_READ = 5_000
@@ -48,8 +50,20 @@ class RunFilterForm(forms.Form):
         self.fields["state"].choices = [("", _("All")), *words]  # type: ignore[attr-defined]  # a choice field
 
 
+class RunsField(forms.ModelMultipleChoiceField[JobRun]):
+    """Job runs by their numbers; what cannot be one is refused in words, however long it is."""
+
+    def clean(self, value: Any) -> Any:
+        for written in value or ():
+            if not is_row_number(str(written)):
+                raise ValidationError(
+                    self.error_messages["invalid_pk_value"], code="invalid_pk_value", params={"pk": str(written)[:40]}
+                )
+        return super().clean(value)
+
+
 class RefundForm(forms.Form):
-    runs = forms.ModelMultipleChoiceField(
+    runs = RunsField(
         label=_("Job runs"),
         queryset=JobRun.objects.none(),
         error_messages={"required": _("Choose at least one job run.")},
@@ -97,7 +111,7 @@ def refund_page(request: HttpRequest, page: KeptAdmin[Any], allocation: Allocati
         given = search.cleaned_data if search.is_valid() else {}
     form = RefundForm(request.POST or None, allocation=allocation)
     runs = found(allocation, given) if given else []
-    chosen = {pk for pk in request.POST.getlist("runs") if pk.isascii() and pk.isdigit() and len(pk) < 19}
+    chosen = {pk for pk in request.POST.getlist("runs") if is_row_number(pk)}
     unseen = chosen - {str(run.pk) for run in runs}
     if unseen:  # nothing that was chosen is lost from sight
         runs = [*JobRun.objects.refundable(allocation).filter(pk__in=unseen), *runs]

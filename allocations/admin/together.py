@@ -38,6 +38,7 @@ from centre.admin.confirming import Confirmation, Effect
 from centre.admin.kept import KeptAdmin
 from centre.http import signed_in
 from centre.models import Event, User
+from centre.row_numbers import is_row_number
 
 MOST = 100
 """As many as a page of the list shows."""
@@ -247,8 +248,7 @@ def go_to(act: str, request: HttpRequest, chosen: QuerySet[Any], page: ModelAdmi
 
 def chosen_rows(request: HttpRequest, page: KeptAdmin[Any]) -> list[Any]:
     """The rows that the address names and the person may see, as their list has them."""
-    numbers = [part for part in request.GET.get(OF, "").split(",") if part.isascii() and part.isdigit()]
-    wanted = [int(part) for part in numbers if len(part) < 19][:MOST]
+    wanted = [int(part) for part in request.GET.get(OF, "").split(",") if is_row_number(part)][:MOST]
     return list(page.get_queryset(request).filter(pk__in=wanted).order_by("pk"))
 
 
@@ -266,7 +266,7 @@ def listed(form: forms.Form, marks: Mapping[int, int]) -> None:
 def listed_before(seen: str) -> dict[int, int]:
     """What the confirming page carried; nothing of what it cannot have written."""
     pairs = [part.split("-") for part in seen.split()]
-    written = [pair for pair in pairs if all(one.isascii() and one.isdigit() and len(one) < 19 for one in pair)]
+    written = [pair for pair in pairs if all(is_row_number(one) for one in pair)]
     return {int(pair[0]): int(pair[1]) for pair in written if len(pair) == 2}
 
 

@@ -18,10 +18,18 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from centre.days import validate_day
+from centre.row_numbers import is_row_number
 
 
-class NamedSearch(AutocompleteSelect):
-    """Django's search box, with a text in it while nothing is chosen, and with the label's name for screen readers.
+class Search(AutocompleteSelect):
+    """Django's search box; what was sent and can be no row's number is not looked for when it is shown again."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        return super().optgroups(name, [each for each in value if not each or is_row_number(str(each))], attr)
+
+
+class NamedSearch(Search):
+    """The same with a text in it while nothing is chosen, and with the label's name for screen readers.
 
     `among` narrows what is searched, by words that the `get_search_results` of the searched list knows.
     """

@@ -6,6 +6,7 @@
 A page may carry acts (`acts()`): links to confirmation pages that call one verb each; see `centre.admin.acts`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -33,14 +34,18 @@ from django.utils.translation import gettext_lazy as _
 
 from centre import audit, registry
 from centre.admin import editing
+from centre.admin.choosing import Search
 from centre.admin.meanwhile import Below
 from centre.admin.paging import CappedPaginator, Listed, NumbersFirst
 from centre.admin.telling import act_told, changes_told
 from centre.http import signed_in
 from centre.models import Event, User
+from centre.row_numbers import is_row_number
 
 Row = TypeVar("Row", bound=models.Model)
 SHOWN_EVENTS = 200
+LOOKUP = re.compile(r"(__id)?(__(exact|isempty|isnull|gte|gt|lte|lt))?$")
+"""What the filters of Django's admin put behind a field's name."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,19 @@ def model_fields(form: forms.BaseForm, model: type[models.Model]) -> list[str]:
     return [name for name in form.changed_data if name in columns]
 
 
+def narrowed_by(filter_of_list: Any) -> str:
+    """The word by which an address names a filter of a list: its own, or the column's."""
+    if isinstance(filter_of_list, str):
+        return filter_of_list
+    return str(getattr(filter_of_list, "parameter_name", None) or filter_of_list[0])
+
+
+def searched_by(page: Any, db_field: Any, request: HttpRequest, options: dict[str, Any]) -> None:
+    """Give a field that Django would have searched its search box, which survives what is no row's number."""
+    if db_field.name in page.get_autocomplete_fields(request):
+        options.setdefault("widget", Search(db_field, page.admin_site))
+
+
 class KeptAdmin(admin.ModelAdmin[Row]):
     """Rows that staff add and change and nobody deletes; every save is recorded, from what to what.
 
@@ -74,6 +92,8 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         css = {"all": ("centre/kept.css",)}
 
     also_compared: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
+    """Relations by which links of the portal narrow the list, besides its own filters."""
     paginator = NumbersFirst
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -106,6 +126,28 @@ class KeptAdmin(admin.ModelAdmin[Row]):
         pages: Any = super().get_paginator(request, *rows_and_size, **options)
         pages.further_on = request.GET.get(PAGE_VAR, "1") != "1"
         return pages
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only what the list's filters and the portal's own links narrow it by.
+
+        Django lets an address search every column of a row, also those that no page shows: so the digest of a
+        password, or of a token, is read letter by letter.
+        """
+        offered = {narrowed_by(each) for each in self.get_list_filter(request)}
+        name = LOOKUP.sub("", lookup)
+        return lookup in offered or name in offered or name in self.linked
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Row], *args: Any, **options: Any) -> Any:
+        """Django's, for rows that can be meant: it would ask the database for whatever was sent."""
+        sent = request.POST.copy()
+        chosen = [number for number in sent.getlist(ACTION_CHECKBOX_NAME) if is_row_number(number)]
+        sent.setlist(ACTION_CHECKBOX_NAME, chosen)
+        request.POST = sent  # type: ignore[assignment]  # Django's own type has no way to replace it
+        return super().response_action(request, queryset, *args, **options)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        searched_by(self, db_field, request, options)
+        return super().formfield_for_foreignkey(db_field, request, **options)
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[Listed]:
         return Listed
@@ -312,6 +354,10 @@ class KeptInline(admin.TabularInline[Row, models.Model]):
     can_delete = False
     view_on_site = False
     fact = ""  # what the history of the row above calls a row of this kind, where its verbs record it there
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        searched_by(self, db_field, request, options)
+        return super().formfield_for_foreignkey(db_field, request, **options)
 
     def shown_rows(self, rows: QuerySet[Row]) -> QuerySet[Row]:
         """Which of the rows the page shows to be changed; all unless a page says otherwise."""

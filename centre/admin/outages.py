@@ -58,7 +58,13 @@ class OutageAdmin(KeptAdmin[Outage]):
     list_filter = ("pool",)
     search_fields = ("reason", "pool__code")
     autocomplete_fields = ("pool",)
-    formfield_overrides = {models.DateTimeField: {"form_class": forms.SplitDateTimeField, "widget": NamedInstant}}
+    formfield_overrides = {
+        models.DateTimeField: {
+            "form_class": forms.SplitDateTimeField,
+            "widget": NamedInstant,
+            "validators": [validate_instant],
+        }
+    }
     fields = ("pool", "gpus", "starts_at", "ends_at", "reason")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Outage | None = None) -> tuple[str, ...]:

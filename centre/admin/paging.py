@@ -3,8 +3,11 @@
 from functools import cached_property
 from typing import Any
 
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Page, Paginator
+from django.db import DataError
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -72,9 +75,22 @@ class Listed(ChangeList):
         super().__init__(*args, **options)
         self.asked, self.preserved_filters = self.preserved_filters, ""
 
+    def get_filters(self, request: HttpRequest) -> Any:
+        """Django's; an address that narrows by what the list does not offer leads back to the list."""
+        try:
+            return super().get_filters(request)
+        except DisallowedModelAdminLookup as error:
+            raise IncorrectLookupParameters(str(error)) from error
+
     def get_results(self, request: HttpRequest) -> None:
-        """The paginator's rows also where there is one page; Django would search a second time for those."""
-        super().get_results(request)
+        """The paginator's rows also where there is one page; Django would search a second time for those.
+
+        What an address narrows by may be no number, or no day, that a database can compare with.
+        """
+        try:
+            super().get_results(request)
+        except (ValueError, OverflowError, DataError) as error:
+            raise IncorrectLookupParameters(str(error)) from error
         if not self.multi_page:
             self.result_list = self.paginator.page(1).object_list
 

@@ -36,6 +36,7 @@ class ProjectAdmin(KeptAdmin[Project]):
     list_display = ("code", "title", "tenant_name", "lead", "team", "standing")
     list_select_related = ("tenant",)
     list_filter = ("standing", "tenant__category")
+    linked = ("tenant",)
     search_fields = ("code", "title", "tenant__code", "tenant__name_en", "tenant__name_zh_hant", "tenant__name_zh_hans")
     search_help_text = _("By code or title of the project, or by the tenant.")
     autocomplete_fields = ("tenant",)
