@@ -1,5 +1,7 @@
 """Days and times as people in Hong Kong write them in English."""
 
+from centre.formats import typed
+
 DATE_FORMAT = "j M Y"
 SHORT_DATE_FORMAT = "j M Y"
 DATETIME_FORMAT = "j M Y, H:i"
@@ -10,3 +12,6 @@ YEAR_MONTH_FORMAT = "F Y"
 THOUSAND_SEPARATOR = ","
 DECIMAL_SEPARATOR = "."
 NUMBER_GROUPING = 3
+DATE_INPUT_FORMATS = typed.DATE_INPUT_FORMATS
+TIME_INPUT_FORMATS = typed.TIME_INPUT_FORMATS
+DATETIME_INPUT_FORMATS = typed.DATETIME_INPUT_FORMATS

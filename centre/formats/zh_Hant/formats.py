@@ -1,5 +1,7 @@
 """Days and times as they are written in Chinese."""
 
+from centre.formats import typed
+
 DATE_FORMAT = "Y年n月j日"
 SHORT_DATE_FORMAT = "Y年n月j日"
 DATETIME_FORMAT = "Y年n月j日 H:i"
@@ -10,3 +12,6 @@ YEAR_MONTH_FORMAT = "Y年n月"
 THOUSAND_SEPARATOR = ","
 DECIMAL_SEPARATOR = "."
 NUMBER_GROUPING = 3
+DATE_INPUT_FORMATS = typed.DATE_INPUT_FORMATS
+TIME_INPUT_FORMATS = typed.TIME_INPUT_FORMATS
+DATETIME_INPUT_FORMATS = typed.DATETIME_INPUT_FORMATS
