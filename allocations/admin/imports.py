@@ -149,6 +149,7 @@ class UsageImportAdmin(HistoryAdmin[UsageImport]):
             "is_watched": is_watched,
             "refresh_seconds": REFRESH_SECONDS,
             "may_import": request.user.has_perm(MAY_IMPORT),
+            "may_see_allocations": request.user.has_perm("allocations.view_allocation"),
             **(self.shown_while_unfinished(usage_import, now) if usage_import.is_unfinished else {}),
             **(self.shown_when_done(usage_import) if usage_import.state == State.DONE else {}),
         }

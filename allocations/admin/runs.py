@@ -25,6 +25,7 @@ from allocations.run_states import in_words
 from centre.admin.acts import act_urls, page_of, row_of_act
 from centre.admin.kept import HistoryAdmin, HistoryInline
 from centre.models import Cluster
+from centre.row_numbers import is_row_number
 from centre.templatetags.portal import NOTHING, gpu_hours
 
 OBSERVATIONS_PER_PAGE: Final = 50
@@ -70,13 +71,20 @@ class OfRun(HistoryInline[Any]):
     readonly_fields = ("hours", "entry_number")
     related = ("allocation",)
     show_change_link = False
+    may_see_entries = False
 
     @admin.display(description=_("GPU-hours"))
     def hours(self, obj: RunCharge | RunRefund) -> str:
         return gpu_hours(obj.seconds, 2)
 
+    def get_formset(self, request: HttpRequest, obj: Any = None, **options: Any) -> Any:
+        self.may_see_entries = request.user.has_perm("allocations.view_ledgerentry")  # made anew for each request
+        return super().get_formset(request, obj, **options)
+
     @admin.display(description=_("ledger entry"))
-    def entry_number(self, obj: RunCharge | RunRefund) -> SafeString:
+    def entry_number(self, obj: RunCharge | RunRefund) -> str | SafeString:
+        if not self.may_see_entries:
+            return str(obj.entry_id)
         url = reverse("admin:allocations_ledgerentry_change", args=[obj.entry_id])
         return format_html('<a href="{}">{}</a>', url, obj.entry_id)
 
@@ -195,7 +203,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
             return queryset, False
         clusters = clusters_for(request)
         wanted = Q(cluster__in=clusters, account=term) | Q(user_name=term) | Q(job_id=term)
-        if term.isascii() and term.isdigit() and len(term) < 19:
+        if is_row_number(term):
             wanted |= Q(cluster__in=clusters, job_id_raw=int(term))
         return queryset.filter(wanted), False
 
@@ -236,7 +244,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         """The lines about the run in the kept file of one import, read to a bound."""
         run: JobRun = row_of_act(self, request, object_id, "allocations.view_usageimport")
         number = request.GET.get("import", "")
-        if not (number.isascii() and number.isdigit() and len(number) < 19):
+        if not is_row_number(number):
             raise Http404
         usage_import = UsageImport.objects.filter(pk=number, cluster=run.cluster_id).select_related("cluster").first()
         if usage_import is None:

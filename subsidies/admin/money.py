@@ -8,10 +8,20 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from centre.admin.kept import ActLink, HistoryAdmin, HistoryInline, KeptAdmin
+from centre.http import signed_in
+from centre.models import Project
+from centre.permissions import sees_every_project
 from centre.templatetags.portal import gpu_hours, hkd, percent
 from subsidies.forms import SchemeForm
 from subsidies.models import Award, AwardGrant, FundEntry, Scheme, SubsidyProject
 from subsidies.views import subsidy_url
+
+
+def page_of_team(request: HttpRequest, project: Project) -> list[ActLink]:
+    """Where the team sees its subsidy, for those who see every team's pages."""
+    if not sees_every_project(signed_in(request).staff_roles):
+        return []
+    return [ActLink(_("The team’s page"), subsidy_url(project))]
 
 
 @admin.register(Scheme)
@@ -198,7 +208,7 @@ class AwardAdmin(HistoryAdmin[Award]):
 
     def acts(self, request: HttpRequest, obj: Award) -> list[ActLink]:
         links = [ActLink(_("The decision"), f"../../../decision/{obj.decision_id}/change/")]
-        return [*links, ActLink(_("The team’s page"), subsidy_url(obj.project))]
+        return [*links, *page_of_team(request, obj.project)]
 
     @admin.display(description=_("project"), ordering="project__code")
     def project_code(self, obj: Award) -> str:
@@ -248,7 +258,7 @@ class SubsidyProjectAdmin(HistoryAdmin[SubsidyProject]):
     readonly_fields = ("title", "tenant", "amount", "ends_on")
 
     def acts(self, request: HttpRequest, obj: SubsidyProject) -> list[ActLink]:
-        return [ActLink(_("The team’s page"), subsidy_url(obj.project))]
+        return page_of_team(request, obj.project)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SubsidyProject]:
         return super().get_queryset(request).select_related("project__tenant", "award")
