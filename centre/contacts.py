@@ -15,6 +15,10 @@ class ContactError(Exception):
     """Why a contact could not be changed, as a sentence for a screen."""
 
 
+class NotHere(ContactError):
+    """The contact belongs to another tenant, or has ended."""
+
+
 class ContactEnded(ContactError):
     """The person is no contact of the tenant any more."""
 

@@ -261,6 +261,10 @@ class TenantAdmin(KeptAdmin[Tenant]):
             if not row.has_changed():
                 continue
             described = {name: row.cleaned_data[name] for name in contacts.DESCRIBED}
+            if row.instance.pk is None and row.cleaned_data.get("id"):
+                raise contacts.NotHere(
+                    _("%(name)s is no contact that can be changed on this page.") % {"name": described["name"]}
+                )
             if row.instance.pk is None:
                 contacts.add_contact(tenant=formset.instance, by=by, at=at, **described)
                 continue

@@ -157,6 +157,17 @@ def test_a_contact_is_added_mended_and_ended_on_the_page_and_told_in_its_history
     assert "Earlier contacts" in officer.get(url).content.decode()
 
 
+@pytest.mark.parametrize("rows_that_stood", ["0", "1"])
+def test_a_contact_of_another_tenant_is_neither_changed_nor_copied(officer: Client, rows_that_stood: str) -> None:
+    tenant, theirs = make.tenant(), contact(make.tenant(), name="Ada Lo")
+    given = with_contacts(officer.get(page_of(tenant)), **{"contacts-INITIAL_FORMS": rows_that_stood})
+    sent = {"id": str(theirs.pk), "tenant": str(tenant.pk), "name": "Mallory", "role": "Dean", "phone": "1111"}
+    answer = officer.post(page_of(tenant), given | {f"contacts-0-{name}": value for name, value in sent.items()})
+    assert answer.status_code == 200
+    assert [(row.tenant, row.name) for row in TenantContact.objects.all()] == [(theirs.tenant, "Ada Lo")]
+    assert "Mallory" in answer.content.decode()
+
+
 def test_who_only_looks_sees_the_contacts_and_cannot_change_them(client: Client) -> None:
     tenant = make.tenant()
     contact(tenant, name="Ada Lo")
