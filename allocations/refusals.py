@@ -1,16 +1,20 @@
 """Why a request about GPU time cannot be made or answered, each reason with a sentence for a screen."""
 
 from collections.abc import Set
+from datetime import datetime
 
 from django.utils.translation import gettext as _
 
 from allocations import movements
 from allocations.models import Allocation, ChangeRequest
 from allocations.posting import MOST_SECONDS, TAKES_DECISIONS, PeriodClosed
+from centre.first_person import why_gone
 from centre.models import Membership, Representative, User
 from centre.models.tenants import Standing
 
 Kind = ChangeRequest.Kind
+MAY_PROPOSE = "allocations.change_allocation"
+"""What lets an officer propose an act. See centre.permissions."""
 WITHOUT_AMOUNT = frozenset({Kind.MEMBERS, Kind.OTHER})
 
 
@@ -52,6 +56,24 @@ class NotTheAsker(RequestError):
 
 class NoSuchAnswer(RequestError):
     """Requests of this kind are not made, or not answered, in this way."""
+
+
+class AskerGone(RequestError):
+    """Who asked does not count as the first of two people any more."""
+
+
+def refuse_without_asker(request: ChangeRequest, at: datetime) -> None:
+    """AskerGone where who asked left meanwhile: a closed account, or an officer who is none any more.
+
+    What somebody of the team asked for stays the team's, also when they have left the project.
+    """
+    of_team = (
+        request.kind in ChangeRequest.OF_TEAMS
+        and Membership.objects.filter(project=request.project_id, user=request.asked_by_id).exists()
+    )
+    gone = why_gone(request.asked_by, at=at, permission="" if of_team else MAY_PROPOSE)
+    if gone:
+        raise AskerGone(gone + " " + _("Decline it; who still needs it asks anew."))
 
 
 def refuse_own(request: ChangeRequest, by: User) -> None:

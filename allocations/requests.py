@@ -24,6 +24,7 @@ from allocations.models import ChangeRequest
 from allocations.posting import TAKES_DECISIONS
 from allocations.refusals import (
     AlreadyAnswered,
+    AskerGone,
     BenefitsFromIt,
     NoReason,
     NoSuchAnswer,
@@ -37,6 +38,7 @@ from allocations.refusals import (
     can_be_kept,
     refuse_beneficiary,
     refuse_own,
+    refuse_without_asker,
     touched_by,
 )
 from allocations.request_letters import tell_asker
@@ -53,6 +55,7 @@ __all__ = [
     "TAKES_HOURS",
     "TRANSITIONS",
     "AlreadyAnswered",
+    "AskerGone",
     "BenefitsFromIt",
     "NoReason",
     "NoSuchAnswer",
@@ -170,7 +173,7 @@ def approve(
     """Approve what was asked for, or fewer `seconds` (GPU-seconds) or an earlier `until_on`; it is carried out at once.
 
     What asks for no GPU-hours and no day (members, something else) is approved with an `answer` that says what was
-    done. Approving twice what one has approved gives the first result. Raises OwnRequest, BenefitsFromIt,
+    done. Approving twice what one has approved gives the first result. Raises OwnRequest, BenefitsFromIt, AskerGone,
     AlreadyAnswered, NothingAsked, NoReason (of a part), NoSuchAnswer; what the verb behind it refuses comes through,
     and then it still waits.
     """
@@ -183,6 +186,8 @@ def approve(
     stands = (request.state, request.answered_by_id, request.approved_seconds, request.approved_until_on)
     if stands == (given.state, by.pk, given.seconds, given.until_on):
         return request
+    if waits(request):
+        refuse_without_asker(request, at)
     approved = {"approved_seconds": given.seconds, "approved_until_on": given.until_on}
     move(request, to=given.state, by=by, at=at, answer=answer, **approved)
     let_go(request, by=by, at=at)

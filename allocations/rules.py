@@ -13,7 +13,9 @@ from django.utils.translation import gettext as _
 from allocations.models import Allocation, PeriodEndRule, TakeBackRule
 from allocations.models.rules import PoolRule, RuleQuerySet
 from allocations.posting import TAKES_DECISIONS
+from allocations.refusals import MAY_PROPOSE
 from centre import audit
+from centre.first_person import why_gone
 from centre.models import GpuPool, Project, User
 
 Rule = TypeVar("Rule", bound=PoolRule)
@@ -29,6 +31,10 @@ class RuleError(Exception):
 
 class OwnRule(RuleError):
     """Nobody approves the rule that they asked for."""
+
+
+class AskerGone(RuleError):
+    """Who asked for the rule does not count as the first of two people any more."""
 
 
 class BenefitsFromRule(RuleError):
@@ -74,11 +80,18 @@ def ask_rule(*, rule: Rule, by: User, at: datetime) -> Rule:
     return rule
 
 
+def refuse_without_asker(rule: Rule, at: datetime) -> None:
+    """AskerGone where who asked may not ask for such a rule any more."""
+    gone = why_gone(rule.asked_by, at=at, permission=MAY_PROPOSE)
+    if gone:
+        raise AskerGone(gone + " " + _("Refuse it and ask for a new one."))
+
+
 @transaction.atomic
 def approve_rule(*, rule: Rule, by: User, at: datetime) -> Rule:
     """Approve it as the second person; it counts from its first day.
 
-    Raises OwnRule, BenefitsFromRule, AlreadyDecided, TooLate.
+    Raises OwnRule, BenefitsFromRule, AskerGone, AlreadyDecided, TooLate.
     """
     if rule.asked_by_id == by.pk:
         raise OwnRule(_("You asked for this rule yourself. Another officer has to approve it."))
@@ -89,6 +102,8 @@ def approve_rule(*, rule: Rule, by: User, at: datetime) -> Rule:
         raise TooLate(
             _("The first day of this rule is over, and another rule counted since. Refuse it and ask for a new one.")
         )
+    if still_waits.exists():
+        refuse_without_asker(rule, at)
     if not still_waits.order_by().update(approved_by=by, approved_at=at):
         raise decided()
     rule.approved_by, rule.approved_at = by, at

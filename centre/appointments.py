@@ -13,8 +13,11 @@ from django.utils.translation import gettext as _
 
 from centre import members
 from centre.audit import record
+from centre.first_person import why_gone
 from centre.models import Appointment, User
 from centre.permissions import StaffRole
+
+MAY_ASK = "centre.add_appointment"
 
 
 class AppointmentError(Exception):
@@ -39,6 +42,10 @@ class OwnAppointment(AppointmentError):
 
 class AlreadyDecided(AppointmentError):
     """The appointment was approved, withdrawn or ended in the meantime."""
+
+
+class AskerGone(AppointmentError):
+    """Who asked for an appointment does not count as the first of two people any more."""
 
 
 class LastAdministrators(AppointmentError):
@@ -119,8 +126,8 @@ def ask(
 def approve(*, appointment: Appointment, by: User, at: datetime) -> Appointment:
     """Approve it as the second person; the role counts from its first day.
 
-    Raises OwnAppointment, AlreadyDecided, AccountClosed (of `centre.members`): a closed account that is opened again
-    must not come with a role.
+    Raises OwnAppointment, AlreadyDecided, AskerGone, AccountClosed (of `centre.members`): a closed account that is
+    opened again must not come with a role.
     """
     if by.pk in {appointment.asked_by_id, appointment.user_id}:
         raise OwnAppointment(
@@ -129,12 +136,22 @@ def approve(*, appointment: Appointment, by: User, at: datetime) -> Appointment:
     person = User.objects.select_for_update(no_key=True).get(pk=appointment.user_id)
     if not person.is_active:
         raise members.AccountClosed(_("The account of %(person)s is closed.") % {"person": person.email})
-    approved = Appointment.objects.waiting().filter(pk=appointment.pk).update(approved_by=by, approved_at=at)
+    waiting = Appointment.objects.waiting().filter(pk=appointment.pk)
+    if appointment.asked_by is not None and waiting.exists():
+        refuse_without_asker(appointment.asked_by, at)
+    approved = waiting.update(approved_by=by, approved_at=at)
     if not approved:
         raise AlreadyDecided(_("This appointment was approved or withdrawn in the meantime. Look at it again."))
     appointment.approved_by, appointment.approved_at = by, at
     _record("approve_appointment", appointment, by=by, at=at)
     return appointment
+
+
+def refuse_without_asker(asker: User, at: datetime) -> None:
+    """AskerGone where who asked is no administrator any more."""
+    gone = why_gone(asker, at=at, permission=MAY_ASK)
+    if gone:
+        raise AskerGone(gone + " " + _("Withdraw it; an administrator asks anew."))
 
 
 @transaction.atomic

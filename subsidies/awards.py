@@ -17,6 +17,7 @@ from allocations import ledger
 from allocations.models import Allocation, LedgerEntry
 from centre import tenants
 from centre.audit import record
+from centre.first_person import why_gone
 from centre.models import GpuPool, Membership, Project, Representative, User
 from centre.models.tenants import Standing
 from centre.templatetags.portal import percent
@@ -35,9 +36,15 @@ from subsidies.models import (
     SubsidyProject,
 )
 
+MAY_RECORD = "subsidies.record_decision"
+
 
 class SamePerson(CaseError):
     """The person who recorded a decision cannot confirm it."""
+
+
+class RecorderGone(CaseError):
+    """Who recorded a decision does not count as the first of two people any more."""
 
 
 class HasInterest(CaseError):
@@ -198,15 +205,21 @@ def _recorded_decision(decision: Decision) -> Decision:
 # ---------------------------------------------------------------------------------------------- confirming
 
 
+def _refuse_without_recorder(decision: Decision, at: datetime) -> None:
+    gone = why_gone(decision.recorded_by, at=at, permission=MAY_RECORD)
+    if gone:
+        raise RecorderGone(gone + " " + _("Let a colleague take the decision back and record it anew."))
+
+
 @transaction.atomic
 def confirm_decision(*, decision: Decision, by: User, at: datetime) -> Decision:
     """Confirm a decision as it was seen, and carry it out: all of it, or nothing.
 
     An approval walks the application to accepted, reserves and commits the money, creates or joins the project, grants
     the hours and starts the subsidy project; `decision.award` is the award. A refusal walks it to not approved.
-    Raises SamePerson, HasInterest, AlreadyDecided, NotPossible; FundExhausted when the envelope does not hold it;
-    LedgerError when the hours cannot be granted (another allocation covers the account), TenantError when the project
-    cannot be created.
+    Raises SamePerson, RecorderGone, HasInterest, AlreadyDecided, NotPossible; FundExhausted when the envelope does not
+    hold it; LedgerError when the hours cannot be granted (another allocation covers the account), TenantError when the
+    project cannot be created.
     """
     if by.pk == decision.recorded_by_id:
         raise SamePerson(_("You recorded this decision. Someone else has to confirm it."))
@@ -220,6 +233,8 @@ def confirm_decision(*, decision: Decision, by: User, at: datetime) -> Decision:
     _refuse_interest(application, by)
     seen = application.state
     confirmed = Decision.objects.waiting().filter(pk=decision.pk, recorded_at=decision.recorded_at)
+    if confirmed.exists():
+        _refuse_without_recorder(decision, at)
     if not confirmed.update(confirmed_by=by, confirmed_at=at):
         raise AlreadyDecided(_("This decision was confirmed or changed in the meantime. Look at it again."))
     decision.confirmed_by, decision.confirmed_at = by, at

@@ -22,6 +22,7 @@ from allocations import ledger, rules, usage
 from allocations.models import Allocation, PeriodEndRule, UsageImport
 from centre import appointments, machines, members, tenants
 from centre.models import (
+    Appointment,
     Capacity,
     Centre,
     Cluster,
@@ -66,13 +67,15 @@ def person(email: str = "", *, name: str = "", password: str = PASSWORD, languag
     return user
 
 
-def staff(role: StaffRole, email: str = "", *, name: str = "", user: User | None = None) -> User:
-    """Someone who holds a staff role today, asked for and approved by two others."""
+def staff(
+    role: StaffRole, email: str = "", *, name: str = "", user: User | None = None, since: datetime | None = None
+) -> User:
+    """Someone who holds a staff role today, asked for and approved by two others who need not be there any more."""
     user = user or person(email, name=name)
-    at = timezone.now() - timedelta(days=30)
+    at = since or timezone.now() - timedelta(days=30)
     from_on = timezone.localtime(at).date()
     asked = appointments.ask(user=user, role=role, from_on=from_on, reason="for a test", by=person(), at=at)
-    appointments.approve(appointment=asked, by=person(), at=at)
+    Appointment.objects.filter(pk=asked.pk).update(approved_by=person(), approved_at=at)
     return user
 
 
@@ -330,5 +333,5 @@ def period_end_rule(
         from_on=from_on or at.astimezone(pool.cluster.zone).date(),
         reason="for a test",
     )
-    rules.ask_rule(rule=rule, by=person(), at=at)
+    rules.ask_rule(rule=rule, by=staff(StaffRole.ALLOCATION_OFFICER, since=at), at=at)
     return rules.approve_rule(rule=rule, by=person(), at=at)

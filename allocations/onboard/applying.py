@@ -20,6 +20,7 @@ from allocations.onboard.call import Call, Outcome
 from allocations.onboard.preview import Judged, UploadError, judge, locked, look, refuse_withdrawn
 from allocations.refusals import belongs_to_any
 from centre import audit
+from centre.first_person import why_gone
 from centre.models import User
 
 Part = OnboardingStep.Part
@@ -29,6 +30,7 @@ TEAM_RIGHTS: Final = (
     *("centre.add_membership", "centre.change_membership", "centre.add_user", "centre.change_user"),
     "centre.add_clusteruser",
 )
+MAY_HAND_OVER: Final = "allocations.add_onboardingupload"
 HOUR_RIGHTS: Final = ("allocations.add_allocation",)
 HOURS: Final = OnboardingFile.Kind.ALLOCATIONS
 
@@ -178,6 +180,11 @@ def refuse_one_person(upload: OnboardingUpload, call: Call) -> None:
     needs = needs_a_second(sum(seconds for _project, seconds in call.opened))
     if needs and upload.uploaded_by_id == call.by.pk:
         raise SecondOfficerNeeded(_("Another allocation officer has to apply the opening balances."))
+    gone = why_gone(upload.uploaded_by, at=call.at, permission=MAY_HAND_OVER) if needs else ""
+    if gone:
+        raise SecondOfficerNeeded(
+            gone + " " + _("Withdraw it, hand the file over yourself, and let a colleague apply it.")
+        )
     if belongs_to_any({project for project, _seconds in call.opened}, call.by):
         raise SecondOfficerNeeded(
             _("You belong to a project that gets hours here. Another officer has to apply the opening balances.")

@@ -17,12 +17,12 @@ from centre import appointments, members
 from centre.admin.acts import act_page, act_urls, row_of_act
 from centre.admin.choosing import ReasonForm, chosen, day
 from centre.admin.kept import ActLink, HistoryAdmin
+from centre.appointments import MAY_ASK
 from centre.http import signed_in
 from centre.models import Appointment
 from centre.permissions import StaffRole
 
 REFUSALS = (appointments.AppointmentError, members.MemberError)
-MAY_ASK = "centre.add_appointment"
 MAY_APPROVE = "centre.approve_appointment"
 
 

@@ -31,11 +31,11 @@ def take_back(pool: GpuPool, **terms: Any) -> TakeBackRule:
 
 
 def asked(rule: PeriodEndRule, by: User | None = None) -> PeriodEndRule:
-    return rules.ask_rule(rule=rule, by=by or make.person(), at=timezone.now())
+    return rules.ask_rule(rule=rule, by=by or make.staff(StaffRole.ALLOCATION_OFFICER), at=timezone.now())
 
 
 def test_rule_counts_once_a_second_person_approves_it() -> None:
-    pool, asking, answering = make.pool(), make.person(), make.person()
+    pool, asking, answering = make.pool(), make.staff(StaffRole.ALLOCATION_OFFICER), make.person()
     rule = asked(period_end(pool), asking)
     in_force = PeriodEndRule.objects.filter(pool=pool).in_force(on=make.today())
     assert list(in_force) == []

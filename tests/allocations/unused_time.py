@@ -10,6 +10,7 @@ from allocations.models import Allocation, TakeBackRule, TakeBackWarning
 from allocations.take_back_cases import Finding
 from allocations.taking_back import take_back_unused
 from centre.models import GpuPool
+from centre.permissions import StaffRole
 from tests import make
 
 HOUR = make.HOUR
@@ -33,7 +34,7 @@ def rule_of(
     """Under 40 % at half time: warn, take back 14 days later; unless told otherwise."""
     asked_at = at(from_on)
     rule = TakeBackRule(pool=pool, funding=funding, from_on=from_on, reason="GPU time is scarce", **terms)
-    rules.ask_rule(rule=rule, by=make.person(), at=asked_at)
+    rules.ask_rule(rule=rule, by=make.staff(StaffRole.ALLOCATION_OFFICER, since=asked_at), at=asked_at)
     return rules.approve_rule(rule=rule, by=make.person(), at=asked_at) if approved else rule
 
 

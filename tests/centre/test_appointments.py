@@ -56,12 +56,16 @@ def test_first_officers_refuses_once_anybody_was_appointed() -> None:
 
 
 def test_appointment_counts_once_a_second_person_approves() -> None:
-    user, asking, approving = make.person(), make.person(), make.person()
+    user, asking, approving = make.person(), make.staff(StaffRole.ADMINISTRATOR), make.person()
     appointment = asked(user, asking)
     assert roles_of(user) == frozenset()
     appointments.approve(appointment=appointment, by=approving, at=timezone.now())
     assert roles_of(user) == frozenset({StaffRole.MANAGEMENT})
-    trail = Event.objects.filter(object_type="centre.appointment").order_by("id").values_list("act", "actor")
+    trail = (
+        Event.objects.filter(object_type="centre.appointment", object_id=str(appointment.pk))
+        .order_by("id")
+        .values_list("act", "actor")
+    )
     assert list(trail) == [("ask_appointment", asking.pk), ("approve_appointment", approving.pk)]
 
 
@@ -75,13 +79,13 @@ def test_nobody_approves_what_they_asked_for_nor_their_own_appointment() -> None
 
 
 def test_appointment_is_approved_once() -> None:
-    appointment = asked(make.person(), make.person())
+    appointment = asked(make.person(), make.staff(StaffRole.ADMINISTRATOR))
     first, second = make.person(), make.person()
     also_seen = Appointment.objects.get(pk=appointment.pk)
     appointments.approve(appointment=appointment, by=first, at=timezone.now())
     with pytest.raises(appointments.AlreadyDecided):
         appointments.approve(appointment=also_seen, by=second, at=timezone.now())
-    assert Appointment.objects.get().approved_by == first
+    assert Appointment.objects.get(pk=appointment.pk).approved_by == first
 
 
 def test_withdrawn_appointment_is_never_approved() -> None:

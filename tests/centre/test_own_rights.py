@@ -124,7 +124,7 @@ def test_a_tenant_officer_changes_nobody_who_is_or_is_to_be_staff(client: Client
         role=R.AUDITOR,
         from_on=make.today() + (9 * DAY if standing == "begins later" else 0 * DAY),
         reason="-",
-        by=make.person(),
+        by=make.staff(R.ADMINISTRATOR),
         at=timezone.now(),
     )
     if standing != "waits":
