@@ -12,6 +12,7 @@ from allocations.closing import close_periods
 from allocations.models import Allocation, PeriodEndRule
 from allocations.verifying import differences
 from centre.models import GpuPool
+from centre.permissions import StaffRole
 from tests import make
 from tests.postgres.acting import together
 
@@ -97,7 +98,7 @@ def test_one_of_two_first_rules_approved_together_counts() -> None:
             rule=PeriodEndRule(
                 pool=pool, from_on=make.today() - timedelta(days=90), carry_over="none", reason="for a test"
             ),
-            by=make.person(),
+            by=make.staff(StaffRole.ALLOCATION_OFFICER),
             at=at,
         )
         for _ in range(3)

@@ -31,7 +31,7 @@ def asked(allocation: Allocation, days: int = 30) -> ChangeRequest:
         allocation=allocation,
         until_on=until_on,
         reason="-",
-        by=make.person(),
+        by=officer(),
         at=timezone.now(),
     )
 
