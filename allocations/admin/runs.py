@@ -26,7 +26,7 @@ from centre.admin.acts import act_urls, page_of, row_of_act
 from centre.admin.kept import HistoryAdmin, HistoryInline
 from centre.models import Cluster
 from centre.row_numbers import is_row_number
-from centre.templatetags.portal import NOTHING, gpu_hours
+from centre.templatetags.portal import NOTHING, badge, gpu_hours
 
 OBSERVATIONS_PER_PAGE: Final = 50
 ALWAYS_SHOWN: Final = ("state", "start_at", "end_at", "gpus")
@@ -171,7 +171,7 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
         "user_name",
         "partition",
         "gpus",
-        "state",
+        "outcome",
         "start_at",
         "end_at",
         "unmatched",
@@ -185,14 +185,17 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
     inlines = (ChargesOfRun, RefundsOfRun)
     fieldsets = (
         (None, {"fields": ("job_id", "number", "cluster", "account", "user_name", "job_name")}),
-        (_("What ran"), {"fields": ("state", "exit_code", "partition", "qos", "gpus", "alloc_tres", "node_list")}),
+        (
+            _("What ran"),
+            {"fields": ("slurm_state", "exit_code", "partition", "qos", "gpus", "alloc_tres", "node_list")},
+        ),
         (
             _("When"),
             {"fields": ("submit_at", "eligible_at", "start_at", "end_at", "time_limit_minutes", "finished", "as_of")},
         ),
         (_("Charging"), {"fields": ("unmatched", "first_import", "usage_import")}),
     )
-    readonly_fields = ("unmatched", "number")
+    readonly_fields = ("unmatched", "number", "slurm_state")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[JobRun], search_term: str
@@ -210,6 +213,16 @@ class JobRunAdmin(HistoryAdmin[JobRun]):
     @admin.display(description=_("without an allocation (GPU-hours)"))
     def unmatched(self, obj: JobRun) -> str:
         return gpu_hours(obj.unmatched_seconds, 2) if obj.unmatched_seconds else "–"
+
+    @admin.display(description=_("state"))
+    def outcome(self, obj: JobRun) -> SafeString:
+        text, tone = in_words(obj.state)
+        return badge(text, tone)
+
+    @admin.display(description=_("state"))
+    def slurm_state(self, obj: JobRun) -> SafeString:
+        """In words, and as Slurm has it, which tells who cancelled it."""
+        return format_html('{} <span class="mono">{}</span>', self.outcome(obj), obj.state)
 
     @admin.display(description=_("number in Slurm"))
     def number(self, obj: JobRun) -> str:
