@@ -329,3 +329,13 @@ def test_a_project_page_shows_its_allocations_with_what_is_left(client: Client) 
     signed_in(client, R.ADMINISTRATOR)  # machines and people, not GPU time
     page = client.get(reverse("admin:centre_project_change", args=[allocation.project.pk])).content.decode()
     assert "AG-9" not in page
+
+
+def test_the_state_of_a_run_is_told_in_words_and_on_its_page_as_slurm_has_it_too(client: Client) -> None:
+    signed_in(client, R.AUDITOR)
+    row = job_run(7)
+    JobRun.objects.filter(pk=row.pk).update(state="CANCELLED by 1000")
+    listed = client.get(reverse("admin:allocations_jobrun_changelist")).content.decode()
+    page = client.get(reverse("admin:allocations_jobrun_change", args=[row.pk])).content.decode()
+    assert ("Cancelled</span>" in listed, "by 1000" in listed) == (True, False)
+    assert ("Cancelled</span>" in page, "CANCELLED by 1000" in page) == (True, True)
