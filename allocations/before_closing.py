@@ -9,10 +9,11 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from allocations.models import Allocation, ChangeRequest, DrawingAccount, JobRun
+from allocations.run_states import in_words
 from centre.models import Project, Tenant, User
 from centre.registry import Consequence, Link, ListColumn
 from centre.templatetags.portal import gpu_hours
@@ -78,13 +79,27 @@ def unfinished_runs(record: Tenant | Project, user: User) -> Consequence:
             Link(
                 gettext("%(cluster)s, job %(job)s") % {"cluster": run.cluster.code, "job": run.job_id},
                 page(user, "allocations.view_jobrun", "allocations_jobrun_change", run.pk),
-                gettext("%(account)s, %(person)s, %(gpus)s GPUs, %(state)s")
-                % {"account": run.account, "person": run.user_name or "–", "gpus": run.gpus, "state": run.state},
+                run_in_short(run),
             )
             for run in first[:SHOWN]
         ),
-        total=gettext("%(gpus)s GPUs in use") % {"gpus": gpus},
+        total=ngettext("%(gpus)s GPU in use", "%(gpus)s GPUs in use", gpus) % {"gpus": gpus},
         note=_("They go on, and what they use is charged. Stop them on the cluster if they have to end."),
+    )
+
+
+def run_in_short(run: JobRun) -> str:
+    """Whose run it is, what it holds and how it stands; one that waits holds nothing yet."""
+    said = {"account": run.account, "person": run.user_name or "–", "state": in_words(run.state)[0], "gpus": run.gpus}
+    if run.start_at is None:
+        return gettext("%(account)s, %(person)s: %(state)s") % said
+    return (
+        ngettext(
+            "%(account)s, %(person)s, %(gpus)s GPU: %(state)s",
+            "%(account)s, %(person)s, %(gpus)s GPUs: %(state)s",
+            run.gpus,
+        )
+        % said
     )
 
 

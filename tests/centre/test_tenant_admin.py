@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from allocations.models import JobRun
 from centre import contacts, tenants
 from centre.admin.told import ACTS
 from centre.models import Event, Project, Tenant, TenantContact
@@ -230,6 +231,8 @@ def test_what_still_goes_on_is_shown_before_a_tenant_is_suspended(officer: Clien
     make.imported(*runs, cluster=allocation.pool.cluster)
     shown = going_on(officer, page_of(tenant, "suspend"))
     assert shown["Open allocations"][0] == 1
+    told = f"{allocation.account}, {JobRun.objects.get(account=allocation.account).user_name}, 8 GPUs: Running"
+    assert told in officer.get(page_of(tenant, "suspend")).content.decode()
     assert shown["Jobs running or waiting to run"] == (1, "8 GPUs in use")
     assert (shown["Members of the teams"][0], shown["Representatives"][0]) == (1, 1)
     assert shown["Projects that are not closed"][0] == 1
