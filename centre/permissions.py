@@ -21,7 +21,7 @@ class StaffRole(models.TextChoices):
     FINANCE_OFFICER = "finance_officer", _("Finance officer")  # list prices, fund, statements
     MANAGEMENT = "management", _("Management")  # reads and exports reports
     AUDITOR = "auditor", _("Auditor")  # reads everything, changes nothing
-    ADMINISTRATOR = "administrator", _("Administrator")  # machines, people, appointments; not money, scores, decisions
+    ADMINISTRATOR = "administrator", _("Administrator")  # machines and their prices, people, roles; no money
 
 
 class ProjectRole(models.TextChoices):
@@ -54,7 +54,8 @@ MACHINES = (
     "centre.centre centre.site centre.cluster centre.gpupool centre.poolmapping centre.capacity centre.outage "
     "allocations.capacityboard"  # no table but a page, /desk/capacity/: what is promised of the pools
 )
-MONEY = "centre.listprice subsidies.scheme subsidies.fundentry"
+PRICES = "centre.listprice"  # of the machines, and public; what is paid of them is money
+MONEY = f"{PRICES} subsidies.scheme subsidies.fundentry"
 BOOKS = (
     "allocations.allocation allocations.drawingaccount allocations.ledgerentry allocations.changerequest "
     "allocations.notice allocations.statement "
@@ -85,7 +86,7 @@ LOOKS: dict[StaffRole, str] = {
     R.FINANCE_OFFICER: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.MANAGEMENT: f"{TENANTS} {MACHINES} {MONEY} {BOOKS} {CASES}",
     R.AUDITOR: EVERYTHING,
-    R.ADMINISTRATOR: f"{TENANTS} {MACHINES} {PEOPLE} {USAGE} {COLLECTORS} {TRAIL}",
+    R.ADMINISTRATOR: f"{TENANTS} {MACHINES} {PRICES} {PEOPLE} {USAGE} {COLLECTORS} {TRAIL}",
 }
 CHANGES: dict[StaffRole, str] = {
     R.TENANT_OFFICER: (
@@ -108,7 +109,7 @@ CHANGES: dict[StaffRole, str] = {
     R.ADMINISTRATOR: (
         "centre.change_centre centre.add_site centre.change_site centre.add_cluster centre.change_cluster "
         "centre.add_gpupool centre.change_gpupool centre.add_poolmapping centre.change_poolmapping "
-        "centre.add_capacity centre.change_capacity centre.add_outage centre.change_outage "
+        "centre.add_capacity centre.change_capacity centre.add_outage centre.change_outage centre.add_listprice "
         "centre.add_user centre.change_user centre.invite_user centre.add_appointment centre.approve_appointment "
         "allocations.add_importtoken allocations.revoke_importtoken"
     ),

@@ -80,7 +80,7 @@ centre.cluster see:tasfgux search:tasfgux add:x change:x delete:
 centre.clusteruser see:tasfgux add:t change:t delete:
 centre.event see:ux add: change: delete:
 centre.gpupool see:tasfgux search:tasfgux add:x change:x delete: map:x end_mapping:x set_capacity:x cancel_capacity:x
-    set_price:f
+    set_price:fx
 centre.invitation see:tasfgux add: change: delete:
 centre.letter see:ux add: change: delete:
 centre.membership see:tasfgux add: change: delete: role:t remove:t
@@ -354,11 +354,11 @@ def test_a_policy_that_is_loosened_by_one_word_is_caught(rows: None, monkeypatch
     assert [line for line in differences(R.AUDITOR, wanted) if "but" in line and "[" not in line] == []
     loosened = permissions.GRANTED[R.AUDITOR] | {"centre.add_listprice"}
     monkeypatch.setitem(permissions.GRANTED, R.AUDITOR, loosened)
-    assert differences(R.AUDITOR, wanted) == ["centre.gpupool set_price:f stands in EXPECTED, but “u” may"]
+    assert differences(R.AUDITOR, wanted) == ["centre.gpupool set_price:fx stands in EXPECTED, but “u” may"]
 
 
 def test_a_policy_that_is_tightened_by_one_word_is_caught(rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [page for page in pages() if page.model == "centre.gpupool"]
     tightened = permissions.GRANTED[R.FINANCE_OFFICER] - {"centre.add_listprice"}
     monkeypatch.setitem(permissions.GRANTED, R.FINANCE_OFFICER, tightened)
-    assert differences(R.FINANCE_OFFICER, wanted) == ["centre.gpupool set_price:f stands in EXPECTED, but “f” may not"]
+    assert differences(R.FINANCE_OFFICER, wanted) == ["centre.gpupool set_price:fx stands in EXPECTED, but “f” may not"]

@@ -55,7 +55,7 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(
         _("may sign in"),
         default=True,
-        help_text=_("Take this away to close the account. Nothing that the person did is lost."),
+        help_text=_("An account is closed and opened by acts of their own. Nothing that the person did is lost."),
     )
     created_at = models.DateTimeField(_("added at"), default=timezone.now, editable=False)
     invited_at = models.DateTimeField(_("first-sign-in link sent at"), null=True, blank=True, editable=False)
