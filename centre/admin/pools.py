@@ -53,7 +53,7 @@ class PricesOfPool(HistoryInline[ListPrice]):
         next_on = ListPrice.objects.filter(pool=OuterRef("pool"), from_on__gt=OuterRef("from_on")).order_by("from_on")
         return super().get_queryset(request).annotate(superseded_on=Subquery(next_on.values("from_on")[:1]))
 
-    @admin.display(description=_("days"))
+    @admin.display(description=_("in force"))
     def period(self, obj: Any) -> str:
         """From when to when it counts, or counted."""
         return days_told(obj.from_on, obj.superseded_on)
