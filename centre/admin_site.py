@@ -6,7 +6,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.auth.views import redirect_to_login
+from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, reverse
@@ -84,6 +86,16 @@ NOT_OURS = {
 }  # passwords are changed under /accounts/; pages name their own links
 
 
+class Found(AutocompleteJsonView):
+    """What a search box offers, each in the words of its own list."""
+
+    def serialize_result(self, obj: models.Model, to_field_name: str) -> dict[str, str]:
+        result: dict[str, str] = super().serialize_result(obj, to_field_name)
+        site: Any = self.admin_site
+        told = getattr(site.get_model_admin(type(obj)), "told_in_search", str)
+        return {**result, "text": str(told(obj))}
+
+
 class PortalAdminSite(AdminSite):
     site_title = _("Centre administration")
     site_header = _("Supercomputing centre")
@@ -105,6 +117,9 @@ class PortalAdminSite(AdminSite):
             return guarded(request, *args, **kwargs)
 
         return update_wrapper(inner, view)
+
+    def autocomplete_view(self, request: HttpRequest) -> Any:
+        return Found.as_view(admin_site=self)(request)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Django's, with one sign-in for everybody: the portal's."""

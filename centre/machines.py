@@ -142,8 +142,13 @@ def refuse_cancelling(*, pool: GpuPool, from_on: date, at: datetime) -> None:
 
 
 @transaction.atomic
-def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User | None, at: datetime) -> ListPrice:
-    """Say what a GPU-hour costs from a day on, in cents. The same again changes nothing; raises PriceStands."""
+def set_price(
+    *, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User | None, at: datetime, reason: str = ""
+) -> ListPrice:
+    """Say what a GPU-hour costs from a day on, in cents, and why.
+
+    The same again changes nothing; raises PriceStands.
+    """
     price, made = ListPrice.objects.get_or_create(
         pool=pool, from_on=from_on, defaults={"cents_per_gpu_hour": cents_per_gpu_hour, "recorded_at": at}
     )
@@ -154,6 +159,7 @@ def set_price(*, pool: GpuPool, cents_per_gpu_hour: int, from_on: date, by: User
             on=price,
             by=by,
             at=at,
+            reason=reason,
             changes={"pool": pool.code, "from_on": from_on, "cents_per_gpu_hour": cents_per_gpu_hour},
         )
     return price

@@ -63,8 +63,7 @@ def merge_tenants(*, keep: Tenant, gone: Tenant, reason: str, by: User | None, a
 
     Whoever sends the same merge twice gets the record that stands. Raises SameRecord, AlreadyMerged, KeptIsClosed.
     """
-    if keep.pk == gone.pk:
-        raise SameRecord(_("This is one and the same record. Choose another one."))
+    refuse_same(keep=keep, gone=gone)
     locked = Tenant.objects.select_for_update(of=("self",)).select_related("merged_into").order_by("pk")
     rows = {row.pk: row for row in locked.filter(pk__in=(keep.pk, gone.pk))}
     keep, gone = rows[keep.pk], rows[gone.pk]
@@ -118,8 +117,14 @@ def merge_of(gone: Tenant) -> Event | None:
     return events.select_related("actor").order_by("-id").first() if gone.merged_into_id else None
 
 
+def refuse_same(*, keep: Tenant, gone: Tenant) -> None:
+    if keep.pk == gone.pk:
+        raise SameRecord(_("This is one and the same record. Choose another one."))
+
+
 def refuse_merge(*, keep: Tenant, gone: Tenant) -> None:
     """Raise the MergeError that stands in the way, if any."""
+    refuse_same(keep=keep, gone=gone)
     for row in (keep, gone):
         if row.merged_into is not None:
             raise AlreadyMerged(merged_in_words(row))

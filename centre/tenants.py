@@ -139,7 +139,7 @@ def change_tenant(*, tenant: Tenant, by: User | None, at: datetime, **described:
 
 
 def suspend_tenant(*, tenant: Tenant, reason: str, by: User | None, at: datetime) -> Tenant:
-    """Stop the tenant for a while: no new projects. Its projects are suspended one by one, by their own verb."""
+    """Stop the tenant for a while: no new project, and no new job of its projects (`allocations.scheduling`)."""
     return _move_tenant(tenant, Standing.SUSPENDED, act="suspend_tenant", reason=reason, by=by, at=at)
 
 
@@ -249,7 +249,7 @@ def change_project(
 
 
 def suspend_project(*, project: Project, reason: str, by: User | None, at: datetime) -> Project:
-    """Stop the project for a while."""
+    """Stop the project for a while: no new job of it starts."""
     return _move_project(project, Standing.SUSPENDED, act="suspend_project", reason=reason, by=by, at=at)
 
 

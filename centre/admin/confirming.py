@@ -19,8 +19,8 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from centre.forms import GpuHoursField
-from centre.templatetags.portal import NOTHING, gpu_hours
+from centre.forms import DollarsField, GpuHoursField, PercentField
+from centre.templatetags.portal import NOTHING, gpu_hours, hkd, percent
 
 Text = str | Promise
 KEY, STEP = "act_key", "act_step"
@@ -87,6 +87,10 @@ def in_words(field: forms.Field, value: Any) -> str:
         return words
     elif isinstance(field, GpuHoursField):
         words = exact_hours(value)
+    elif isinstance(field, DollarsField):
+        words = hkd(value, 2)
+    elif isinstance(field, PercentField):
+        words = percent(value)
     elif isinstance(value, models.Model) and isinstance(field, forms.ModelChoiceField):
         words = str(field.label_from_instance(value))
     elif isinstance(value, models.QuerySet):

@@ -118,6 +118,10 @@ class KeptAdmin(admin.ModelAdmin[Row]):
             raise Http404
         return found
 
+    def told_in_search(self, obj: Row) -> str:
+        """What a search box offers, where the row's own name does not tell it from others of that name."""
+        return str(obj)
+
     def get_inlines(self, request: HttpRequest, obj: Row | None) -> Any:
         """Nothing belongs yet to a row that is being added."""
         return self.inlines if obj is not None else ()

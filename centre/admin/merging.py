@@ -32,6 +32,11 @@ class MergeForm(ReasonForm):
         help_text=_("Everything goes to this one. Search by code, name, registration number, contact or project."),
     )
 
+    def __init__(self, *args: Any, gone: Tenant, **options: Any) -> None:
+        super().__init__(*args, **options)
+        field: Any = self.fields["keep"]
+        field.widget.among = {"merging": gone.pk}
+
 
 def merge_page(request: HttpRequest, page: KeptAdmin[Tenant], gone: Tenant) -> HttpResponse:
     """Choose the record to keep, see what goes along, confirm."""
@@ -76,7 +81,7 @@ def merge_page(request: HttpRequest, page: KeptAdmin[Tenant], gone: Tenant) -> H
             "choose, and this one is closed."
         ),
         facts=[] if request.method == "POST" else going_along(gone),
-        form=MergeForm(request.POST or None),
+        form=MergeForm(request.POST or None, gone=gone),
         button=_("See what would change"),
         run=run,
         refusals=(merging_tenants.MergeError,),

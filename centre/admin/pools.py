@@ -95,6 +95,12 @@ class CapacityForm(forms.Form):
 class PriceForm(forms.Form):
     from_on = day(label=_("From"), help_text=_("The first day at this price. It stays until a later price begins."))
     cents = DollarsField(label=_("HK$ per GPU-hour"), min_value=0)
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("The auditor reads this."),
+    )
 
 
 @admin.register(GpuPool)
@@ -269,6 +275,7 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
                 pool=pool,
                 cents_per_gpu_hour=given["cents"],
                 from_on=given["from_on"],
+                reason=given["reason"],
                 by=signed_in(request),
                 at=timezone.now(),
             )
@@ -282,7 +289,10 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
             admin=self,
             row=pool,
             title=_("Set a list price"),
-            explanation=_("A price is never rewritten: it is followed by another from a later day on."),
+            explanation=_(
+                "A price is never rewritten: another follows it from a day on. If that day is over, what was used "
+                "since then is valued anew."
+            ),
             facts=((_("Price today"), hkd(pool.price_today, 2)),),
             form=PriceForm(request.POST or None),
             button=_("Set the price"),

@@ -116,8 +116,9 @@ class ProjectAdmin(KeptAdmin[Project]):
             to=Standing.SUSPENDED,
             title=_("Suspend the project"),
             explanation=_(
-                "The project stops for a while; it can be resumed. Its people keep sight of it. Nothing below ends by "
-                "itself: see what is still going on and deal with it where you have to."
+                "Until it is resumed, no new job of the project starts. Jobs that run go on and are charged; "
+                "allocations stay open, and its people keep sight of it. The portal writes to nobody: tell the team "
+                "yourself."
             ),
             verb=tenants.suspend_project,
             argument="project",
@@ -130,7 +131,7 @@ class ProjectAdmin(KeptAdmin[Project]):
             row_of_act(self, request, object_id, "centre.change_project"),
             to=Standing.ACTIVE,
             title=_("Resume the project"),
-            explanation=_("The project goes on."),
+            explanation=_("The project goes on: new jobs start where its tenant and its allocations allow it."),
             verb=tenants.resume_project,
             argument="project",
         )

@@ -69,7 +69,7 @@ def move_page(
         row=row,
         title=title,
         explanation=explanation,
-        effects=(Effect(_("Standing"), row.get_standing_display(), to.label),),
+        effects=effects_of(row, to),
         form=ReasonForm(request.POST or None),
         button=title,
         danger=to == Standing.CLOSED,
@@ -78,6 +78,16 @@ def move_page(
         template="admin/act_standing.html",
         more={"going_on": going_on, "stops": stops, "closes": to == Standing.CLOSED},
     )
+
+
+def effects_of(row: Row, to: Standing) -> tuple[Effect, ...]:
+    """The new standing, and what becomes of new jobs: see `allocations.scheduling`."""
+    effects = [Effect(_("Standing"), row.get_standing_display(), to.label)]
+    if Standing.ACTIVE in {row.standing, to}:
+        allowed, blocked = gettext("As project and allocation allow"), gettext("Blocked")
+        starting = to == Standing.ACTIVE
+        effects.append(Effect(_("New jobs"), blocked if starting else allowed, allowed if starting else blocked))
+    return tuple(effects)
 
 
 def consequences(row: Row, user: User, at: datetime) -> list[Consequence]:
@@ -125,5 +135,5 @@ def people(memberships: QuerySet[Membership]) -> Consequence:
     return Consequence(
         title=_("Members of the teams"),
         count=count,
-        note=_("They keep sight of the project’s pages. Whether their jobs still start is for the cluster’s limits."),
+        note=_("They keep sight of the project’s pages. Their new jobs are blocked once the cluster has read it."),
     )

@@ -24,6 +24,7 @@ from centre.merging_tenants import merged_in_words
 from centre.models import Membership, Project, Representative, Tenant, TenantContact, User
 from centre.models.tenants import Standing
 from centre.permissions import ProjectRole
+from centre.row_numbers import is_row_number
 
 
 class RepresentativesOfTenant(HistoryInline[Representative]):
@@ -128,6 +129,14 @@ class EarlierContacts(HistoryInline[TenantContact]):
         return rows.filter(ended_at__isnull=False).order_by("-ended_at", "-id")
 
 
+def told_apart(tenant: Tenant) -> str:
+    """Name, code, registration number and, where it is not active, standing: there may be two of one name."""
+    parts = [f"{tenant.name} ({tenant.code})", tenant.registration_number]
+    if tenant.standing != Standing.ACTIVE:
+        parts.append(tenant.get_standing_display())
+    return " · ".join(part for part in parts if part)
+
+
 def may_be_changed(request: HttpRequest, tenant: Tenant) -> bool:
     """A merged record is only read. What was typed before it was merged is answered by the verb, and so not lost."""
     return tenant.merged_into_id is None or request.method == "POST"
@@ -179,7 +188,14 @@ class TenantAdmin(KeptAdmin[Tenant]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Tenant], search_term: str
     ) -> tuple[QuerySet[Tenant], bool]:
-        return found_among(queryset, search_term), False
+        """The list's search, and the search box of a merge: there no other merged record, nor the record itself."""
+        found, gone = found_among(queryset, search_term), request.GET.get("merging", "")
+        if is_row_number(gone):
+            found = found.filter(merged_into__isnull=True).exclude(pk=gone)
+        return found, False
+
+    def told_in_search(self, obj: Tenant) -> str:
+        return told_apart(obj)
 
     @admin.display(description=_("name"), ordering="name_en")
     def name(self, obj: Tenant) -> str:
@@ -294,8 +310,9 @@ class TenantAdmin(KeptAdmin[Tenant]):
             to=Standing.SUSPENDED,
             title=_("Suspend the tenant"),
             explanation=_(
-                "The tenant gets no new project until it is resumed. Nothing below stops by itself: its projects go on "
-                "until each is suspended itself."
+                "Until it is resumed, the tenant gets no new project and no new job of its projects starts. Jobs that "
+                "run go on and are charged; allocations stay open. The portal writes to nobody: tell the teams "
+                "yourself."
             ),
             verb=tenants.suspend_tenant,
             argument="tenant",
@@ -308,7 +325,9 @@ class TenantAdmin(KeptAdmin[Tenant]):
             row_of_act(self, request, object_id, "centre.change_tenant"),
             to=Standing.ACTIVE,
             title=_("Resume the tenant"),
-            explanation=_("The tenant can have new projects again."),
+            explanation=_(
+                "The tenant can have new projects again, and new jobs start where project and allocation allow it."
+            ),
             verb=tenants.resume_tenant,
             argument="tenant",
         )

@@ -267,4 +267,5 @@ class ListPrice(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.cents_per_gpu_hour} ({self.from_on})"
+        dollars, cents = divmod(self.cents_per_gpu_hour, 100)
+        return f"HK${dollars}.{cents:02} ({self.from_on})"

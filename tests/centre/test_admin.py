@@ -287,11 +287,12 @@ def test_first_sign_in_links_go_to_the_chosen_people_after_a_page_that_names_the
 def test_a_price_is_followed_by_another_and_never_rewritten(client: Client) -> None:
     signed_in(client, R.FINANCE_OFFICER)
     pool = make.pool(price=1_000)
-    given = {"from_on": make.today().isoformat(), "cents": "12.50", "act_step": "confirmed"}
+    given = {"from_on": make.today().isoformat(), "cents": "12.50", "reason": "Agreed", "act_step": "confirmed"}
     client.post(act_url(pool, "set_price"), given)
     refused = client.post(act_url(pool, "set_price"), given | {"cents": "13"}).content.decode()
     assert "never rewritten" in refused
     assert list(ListPrice.objects.order_by("from_on").values_list("cents_per_gpu_hour", flat=True)) == [1_000, 1_250]
+    assert Event.objects.filter(act="set_price").latest("id").reason == "Agreed"
 
 
 def test_only_one_centre_can_be_made_and_its_threshold_is_only_shown(client: Client) -> None:

@@ -173,12 +173,13 @@ def test_a_price_of_days_that_are_over_says_which_days_are_valued_anew(client: C
     client.force_login(make.staff(R.FINANCE_OFFICER))
     pool = make.pool("h800", price=1_000, from_on=date(2026, 1, 1))
     machines.set_price(pool=pool, cents_per_gpu_hour=1_200, from_on=date(2026, 6, 1), by=None, at=NOW)
-    past = client.post(act(pool, "set_price"), {"from_on": "2026-05-01", "cents": "11"})
+    past = client.post(act(pool, "set_price"), {"from_on": "2026-05-01", "cents": "11", "reason": "Agreed"})
+    assert dict(past.context["typed"])["HK$ per GPU-hour"] == "HK$11.00"
     assert effects(past) == [("HK$ per GPU-hour from 1 May 2026 to 31 May 2026", "HK$10.00", "HK$11.00")]
     assert warnings(past)[0].startswith("Days that are over get another price: from 1 May 2026 to 31 May 2026.")
-    running = client.post(act(pool, "set_price"), {"from_on": "2026-06-10", "cents": "11"})
+    running = client.post(act(pool, "set_price"), {"from_on": "2026-06-10", "cents": "11", "reason": "Agreed"})
     assert warnings(running)[0].startswith("Days that are over get another price: from 10 Jun 2026 to 14 Jun 2026.")
-    ahead = client.post(act(pool, "set_price"), {"from_on": "2026-06-15", "cents": "11"})
+    ahead = client.post(act(pool, "set_price"), {"from_on": "2026-06-15", "cents": "11", "reason": "Agreed"})
     assert (effects(ahead), warnings(ahead)) == ([("HK$ per GPU-hour from 15 Jun 2026", "HK$12.00", "HK$11.00")], [])
     assert ListPrice.objects.count() == 2
 

@@ -219,3 +219,23 @@ def test_the_code_of_a_merged_record_leads_to_the_one_that_goes_on(client: Clien
     assert "hu was merged into Harbour University (harbour-u)" in page
     assert reverse("admin:centre_tenant_change", args=[keep.pk]) in page
     assert ">hu<" in client.get(reverse("admin:centre_tenant_change", args=[keep.pk])).content.decode()
+
+
+def test_records_of_one_name_are_told_apart_where_one_is_chosen(client: Client) -> None:
+    same, gone = make.tenant("lru", name_en="Lion Rock"), make.tenant("lion-rock", name_en="Lion Rock")
+    earlier = make.tenant("old", name_en="Lion Rock")
+    merge(keep=same, gone=earlier)
+    Tenant.objects.filter(pk=same.pk).update(registration_number="INV-7", standing="suspended")
+    client.force_login(make.staff(StaffRole.TENANT_OFFICER))
+    asked = {"app_label": "centre", "model_name": "tenant", "field_name": "merged_into", "term": "lion rock"}
+    offered = client.get(reverse("admin:autocomplete"), asked | {"merging": gone.pk}).json()["results"]
+    assert [row["text"] for row in offered] == ["Lion Rock (lru) · INV-7 · Suspended"]
+    assert f"merging={gone.pk}" in client.get(merge_url(gone)).content.decode()
+
+
+def test_a_record_that_is_chosen_to_stay_and_to_go_is_refused_before_it_is_confirmed(client: Client) -> None:
+    tenant = make.tenant()
+    client.force_login(make.staff(StaffRole.TENANT_OFFICER))
+    page = client.post(merge_url(tenant), {"keep": tenant.pk, "reason": "twice"})
+    assert "This is one and the same record" in page.content.decode()
+    assert "confirmation" not in page.context

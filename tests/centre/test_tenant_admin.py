@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from allocations.models import JobRun
+from allocations.models import Allocation, JobRun
+from allocations.scheduling import SchedulerState, scheduling_of
 from centre import contacts, tenants
 from centre.admin.told import ACTS
 from centre.models import Event, Project, Tenant, TenantContact
@@ -295,3 +296,17 @@ def test_a_tenant_of_another_category_is_counted_by_its_own(officer: Client) -> 
     make.tenant("shop", category=TenantCategory.ENTERPRISE)
     make.tenant("school")
     assert found(officer, category="enterprise") == ["shop"]
+
+
+def test_the_page_says_that_new_jobs_are_blocked_and_start_again(officer: Client) -> None:
+    """As `allocations.scheduling` has it."""
+    allocation = make.allocation()
+    tenant, project = allocation.project.tenant, allocation.project
+    for row, suspend in ((project, tenants.suspend_project), (tenant, tenants.suspend_tenant)):
+        stops = officer.get(page_of(row, "suspend")).context["effects"][1]
+        assert (str(stops.label), stops.after) == ("New jobs", "Blocked")
+        suspend(**{str(row._meta.model_name): row}, reason="-", by=None, at=timezone.now())
+        found = Allocation.objects.select_related("project__tenant").get()
+        assert scheduling_of(found, on=make.today(), when_used_up="slowed").state == SchedulerState.BLOCKED
+        starts = officer.get(page_of(row, "resume")).context["effects"][1]
+        assert (starts.before, starts.after) == ("Blocked", "As project and allocation allow")
