@@ -66,10 +66,14 @@ def requests_waiting(user: User, at: datetime, parts: DeskParts) -> Iterator[Des
 
 def line_of_request(row: ChangeRequest, part: DeskPart) -> DeskLine:
     page = "approve" if part == DeskPart.WAITING else "change"
-    concerns = {"project": row.project.code, "tenant": str(row.project.tenant)}
+    concerns = {"project": row.project.code, "tenant": str(row.project.tenant), "reference": ""}
+    concerned = gettext("For %(project)s of %(tenant)s.")
+    if row.allocation is not None:
+        concerns["reference"] = row.allocation.reference
+        concerned = gettext("For %(reference)s: %(project)s of %(tenant)s.")
     return DeskLine(
         title=asked_in_words(row),
-        note=noted(part, row.asked_by, gettext("For %(project)s of %(tenant)s.") % concerns),
+        note=noted(part, row.asked_by, concerned % concerns),
         url=reverse(f"admin:allocations_changerequest_{page}", args=[row.pk]),
         since=row.asked_at,
     )

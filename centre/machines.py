@@ -114,6 +114,25 @@ def set_capacity(*, pool: GpuPool, gpus: int, from_on: date, by: User | None, at
 
 
 @transaction.atomic
+def mend_capacity(*, pool: GpuPool, from_on: date, gpus: int, reason: str, by: User, at: datetime) -> Capacity:
+    """Put a number right that was entered wrongly: so many GPUs were, or will be, in service from that day on.
+
+    The same again changes nothing; the pool's history keeps what stood. Raises NotPlanned where no number begins then.
+    """
+    stands = Capacity.objects.select_for_update().filter(pool=pool, from_on=from_on).first()
+    if stands is None:
+        raise NotPlanned(_("No number begins on that day any more. Look at the pool again."))
+    before = stands.gpus
+    if before == gpus:
+        return stands
+    stands.gpus = gpus
+    stands.save(update_fields=["gpus"])
+    changes = {"from_on": from_on, "gpus": [before, gpus]}
+    record(act="mend_capacity", on=stands, by=by, at=at, reason=reason, changes=changes)
+    return stands
+
+
+@transaction.atomic
 def cancel_capacity(*, pool: GpuPool, from_on: date, reason: str, by: User, at: datetime) -> None:
     """Take back a change of capacity that is still to come: what was in service before stays so. Raises NotPlanned.
 

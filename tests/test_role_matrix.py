@@ -79,7 +79,8 @@ centre.centre see:tasfgux add: change:x delete:
 centre.cluster see:tasfgux search:tasfgux add:x change:x delete:
 centre.clusteruser see:tasfgux add:t change:t delete:
 centre.event see:ux add: change: delete:
-centre.gpupool see:tasfgux search:tasfgux add:x change:x delete: map:x end_mapping:x set_capacity:x cancel_capacity:x
+centre.gpupool see:tasfgux search:tasfgux add:x change:x delete: map:x end_mapping:x set_capacity:x mend_capacity:x
+    cancel_capacity:x
     set_price:fx
 centre.invitation see:tasfgux add: change: delete:
 centre.letter see:ux add: change: delete:

@@ -89,6 +89,7 @@ class Act:
     look: Look
     run: Run
     danger: bool = False
+    button: str | Promise = ""
 
 
 def state_after(to: Allocation.State) -> Look:
@@ -200,6 +201,7 @@ ACTS: Mapping[str, Act] = MappingProxyType(
             ExtendTogetherForm,
             later_days,
             propose_days,
+            button=_("Send for approval"),
         ),
         "notify": Act(
             _("Write to the teams"),
@@ -314,8 +316,9 @@ def together_page(request: HttpRequest, page: KeptAdmin[Any], name: str) -> Http
             effects=[part.effect for part in parts if part.effect is not None],
             facts=[stands(part.allocation) for part in parts if part.effect is not None],
             headline=act.title,
+            note=act.explanation,
             warnings=[gettext("Left out: %(why)s") % {"why": part.why_not} for part in parts if part.why_not],
-            button=act.title,
+            button=act.button or act.title,
             danger=act.danger,
         )
 

@@ -1,5 +1,6 @@
 """GPU pools: what is in service from when, what it costs, and what each change does, told before it is confirmed."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -25,11 +26,11 @@ from centre.templatetags.portal import hkd
 
 
 class CapacityOfPool(KeptInline[Capacity]):
-    """Numbers and notes can be mended here, with a trace; a change from a day on is an act of its own."""
+    """Notes can be mended here, with a trace; a change from a day on, and a number put right, are acts of their own."""
 
     model = Capacity
     fields = ("from_on", "gpus", "note")
-    readonly_fields = ("from_on",)
+    readonly_fields = ("from_on", "gpus")
     verbose_name_plural = _("GPUs in service")
     show_change_link = False
 
@@ -83,6 +84,24 @@ class CancellingForm(ReasonForm):
         assert isinstance(choices, forms.TypedChoiceField)  # noqa: S101  named above
         choices.choices = [
             (step.from_on.isoformat(), f"{date_format(step.from_on)}: {step.before} → {step.gpus}") for step in planned
+        ]
+
+
+class MendingForm(ReasonForm):
+    """Which number was entered wrongly, and what is right."""
+
+    from_on = forms.TypedChoiceField(label=_("Which number"), coerce=date.fromisoformat)
+    gpus = forms.IntegerField(label=_("GPUs in service"), min_value=0, max_value=10_000_000)
+    field_order = ("from_on", "gpus", "reason")
+
+    def __init__(self, steps: Sequence[facility.Step], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = self.fields["from_on"]
+        assert isinstance(choices, forms.TypedChoiceField)  # noqa: S101  named above
+        told = gettext("from %(day)s: %(gpus)s")
+        choices.choices = [
+            (step.from_on.isoformat(), told % {"day": date_format(step.from_on), "gpus": step.gpus})
+            for step in reversed(steps)
         ]
 
 
@@ -156,6 +175,8 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
         links = []
         if request.user.has_perm("centre.add_capacity"):
             links.append(ActLink(_("Change the GPUs in service"), "../set-capacity/"))
+        if request.user.has_perm("centre.change_capacity") and obj.capacities.exists():
+            links.append(ActLink(_("Put a number right"), "../mend-capacity/"))
         if request.user.has_perm("centre.change_capacity") and planned_of(obj):
             links.append(ActLink(_("Cancel a planned change"), "../cancel-capacity/"))
         if request.user.has_perm("centre.add_listprice"):
@@ -168,6 +189,7 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
                 self,
                 [
                     ("set-capacity", self.set_capacity),
+                    ("mend-capacity", self.mend_capacity),
                     ("cancel-capacity", self.cancel_capacity),
                     ("set-price", self.set_price),
                 ],
@@ -182,15 +204,6 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
             numbers = [str(pk) for pk in model._default_manager.filter(pool=obj).values_list("pk", flat=True)]
             parts |= Q(object_type=model._meta.label_lower, object_id__in=numbers)
         return Event.objects.filter(parts)
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Saved with its trace; what a mended number makes worse is said on the next page."""
-        mended = [row.instance for row in formset.forms if row.has_changed() and isinstance(row.instance, Capacity)]
-        before = facility.service_of(form.instance) if mended else None
-        super().save_formset(request, form, formset, change)
-        if before is not None:
-            first_on = min(row.from_on for row in mended)
-            over_commitment.tell_worse(request, before, facility.service_of(form.instance), first_on)
 
     def set_capacity(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """From a day on the pool has another number of GPUs in service."""
@@ -222,6 +235,44 @@ class GpuPoolAdmin(KeptAdmin[GpuPool]):
             facts=((_("In service today"), str(pool.gpus_today or 0)), *planned_facts(pool)),
             form=CapacityForm(request.POST or None),
             button=_("Change from that day on"),
+            run=run,
+            confirm=confirm,
+            refusals=(machines.MachineError,),
+        )
+
+    def mend_capacity(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A number that was entered wrongly is put right."""
+        pool = row_of_act(self, request, object_id, "centre.change_capacity")
+        now = facility.service_of(pool)
+
+        def confirm(given: dict[str, Any]) -> Confirmation:
+            from_on, gpus = given["from_on"], given["gpus"]
+            return over_commitment.confirmation(
+                now,
+                now.with_step(from_on, gpus),
+                first_on=from_on,
+                effects=[Effect(until_next(now, from_on), str(now.gpus_on(from_on)), str(gpus))],
+            )
+
+        def run(given: dict[str, Any]) -> tuple[str, GpuPool]:
+            machines.mend_capacity(pool=pool, by=signed_in(request), at=timezone.now(), **given)
+            return gettext("From %(day)s on, %(gpus)s GPUs are in service.") % {
+                "day": date_format(given["from_on"]),
+                "gpus": given["gpus"],
+            }, pool
+
+        return act_page(
+            request,
+            admin=self,
+            row=pool,
+            title=_("Put a number right"),
+            explanation=_(
+                "For a number that was entered wrongly. Where the pool really changed, change the GPUs in service from "
+                "that day on. What stood is kept in the pool’s history."
+            ),
+            facts=((_("In service today"), str(pool.gpus_today or 0)),),
+            form=MendingForm(now.steps, request.POST or None),
+            button=_("Put it right"),
             run=run,
             confirm=confirm,
             refusals=(machines.MachineError,),

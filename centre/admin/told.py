@@ -38,6 +38,7 @@ ACTS: Final[Mapping[str, Promise]] = MappingProxyType(
         "choose_language": gettext_lazy("Language of letters chosen"),
         "choose_letters": gettext_lazy("Letters chosen"),
         "clear_condition": gettext_lazy("Condition cleared"),
+        "mend_capacity": gettext_lazy("Number of GPUs in service put right"),
         "cancel_capacity": gettext_lazy("Planned change of capacity cancelled"),
         "carry_over": gettext_lazy("GPU-hours carried over at the end of the period"),
         "issue_statement": gettext_lazy("Statement issued"),

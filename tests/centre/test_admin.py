@@ -176,12 +176,13 @@ def test_a_mended_capacity_is_recorded_and_its_day_stays(client: Client) -> None
             "capacities-0-pool": pool.pk,
             "capacities-0-from_on": "2000-01-01",
             "capacities-0-gpus": 32,
+            "capacities-0-note": "As delivered",
         },
     )
     assert response.status_code == 302
     mended = pool.capacities.get()
-    assert (mended.gpus, mended.from_on) == (32, row.from_on)
-    assert [event.changes for event in Event.objects.filter(act="change_capacity")] == [{"gpus": [64, 32]}]
+    assert (mended.gpus, mended.from_on, mended.note) == (64, row.from_on, "As delivered")
+    assert [list(event.changes) for event in Event.objects.filter(act="change_capacity")] == [["note"]]
 
 
 def test_a_project_is_suspended_on_a_page_that_says_so_first(client: Client) -> None:

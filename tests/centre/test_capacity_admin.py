@@ -103,14 +103,25 @@ def test_a_planned_change_is_cancelled_with_a_trace_and_what_has_begun_is_not(
     assert Capacity.objects.count() == 1
 
 
-def test_a_number_mended_in_the_form_is_told_when_it_makes_it_worse(client: Client, administrator: User) -> None:
+def test_a_number_is_put_right_with_a_reason_after_a_look_at_what_it_makes_worse(
+    client: Client, administrator: User
+) -> None:
     pool = promised_pool()
     row = pool.capacities.get()
-    sent = {"gpu_model": pool.gpu_model, "capacities-TOTAL_FORMS": 1, "capacities-INITIAL_FORMS": 1}
-    sent |= {"prices-TOTAL_FORMS": 0, "prices-INITIAL_FORMS": 0, "mappings-TOTAL_FORMS": 0, "mappings-INITIAL_FORMS": 0}
-    sent |= {"capacities-0-id": row.pk, "capacities-0-pool": pool.pk, "capacities-0-gpus": 9, "capacities-0-note": ""}
-    page = client.post(act(pool, "change"), sent, follow=True).content.decode()
-    assert "than it can give, or still more, in: July 2026, August 2026." in page
+    given = {"from_on": row.from_on.isoformat(), "gpus": "9", "reason": "A slip of the hand"}
+    asked = client.post(act(pool, "mend_capacity"), given)
+    assert next((before, after) for _label, before, after in effects(asked)) == ("10", "9")
+    assert "In 2 months more is promised of the pool than it could give" in warnings(asked)[0]
+    assert pool.capacities.get().gpus == 10
+    assert client.post(act(pool, "mend_capacity"), given | CONFIRMED).status_code == 302
+    assert pool.capacities.get().gpus == 9
+    event = Event.objects.get(act="mend_capacity")
+    assert (event.reason, event.changes) == (given["reason"], {"from_on": row.from_on.isoformat(), "gpus": [10, 9]})
+    history = client.get(act(pool, "history")).content.decode()
+    assert "Number of GPUs in service put right" in history
+    day = row.from_on + timedelta(days=1)
+    with pytest.raises(machines.NotPlanned):
+        machines.mend_capacity(pool=pool, from_on=day, gpus=1, reason="-", by=administrator, at=NOW)
 
 
 OUTAGE = {

@@ -138,8 +138,9 @@ def test_a_line_says_for_whom_who_asked_and_leads_to_the_page_of_the_act(asking:
     [section] = registry.waits_for(answering, AT)
     [group] = section.groups
     [line] = group.lines
+    assert request.allocation is not None
     assert (line.note, line.url, line.since) == (
-        "For maps of Harbour University. Asked for by Ada Asking.",
+        f"For {request.allocation.reference}: maps of Harbour University. Asked for by Ada Asking.",
         reverse("admin:allocations_changerequest_approve", args=[request.pk]),
         AT - timedelta(days=3),
     )

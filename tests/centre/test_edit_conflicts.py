@@ -190,13 +190,13 @@ def test_capacity_that_another_person_mended_is_told_and_is_not_put_back() -> No
     first, _lam = browser(R.ADMINISTRATOR, "Lam")
     second, _ng = browser(R.ADMINISTRATOR)
     of_first, of_second = filled_in(first.get(page_of(pool))), filled_in(second.get(page_of(pool)))
-    assert first.post(page_of(pool), of_first | {"capacities-0-gpus": "32"}).status_code == 302
+    assert first.post(page_of(pool), of_first | {"capacities-0-note": "From the delivery note"}).status_code == 302
     answer = second.post(page_of(pool), of_second | {"gpu_model": "H900"})
     assert [(change[0], change[3]) for change in told(answer)] == [("Capacity", "Lam")]
     assert second.post(page_of(pool), filled_in(answer)).status_code == 302
     pool.refresh_from_db()
     row.refresh_from_db()
-    assert (pool.gpu_model, row.gpus) == ("H900", 32)
+    assert (pool.gpu_model, row.note) == ("H900", "From the delivery note")
 
 
 def test_instants_that_nobody_touched_stay_as_the_other_person_set_them() -> None:

@@ -302,7 +302,8 @@ def test_the_page_says_that_new_jobs_are_blocked_and_start_again(officer: Client
     """As `allocations.scheduling` has it."""
     allocation = make.allocation()
     tenant, project = allocation.project.tenant, allocation.project
-    for row, suspend in ((project, tenants.suspend_project), (tenant, tenants.suspend_tenant)):
+    pairs: list[tuple[Any, Any]] = [(project, tenants.suspend_project), (tenant, tenants.suspend_tenant)]
+    for row, suspend in pairs:
         stops = officer.get(page_of(row, "suspend")).context["effects"][1]
         assert (str(stops.label), stops.after) == ("New jobs", "Blocked")
         suspend(**{str(row._meta.model_name): row}, reason="-", by=None, at=timezone.now())
